@@ -113,7 +113,7 @@ lint: tools kubernetes ## check format, paths, clippy, the WebAssembly client, d
 	cargo deny --locked --manifest-path client/Cargo.toml check licenses
 	scripts/check-charts.sh
 	scripts/check-features.sh
-	scripts/check-circles.sh
+	scripts/check-circles.py
 
 docs: setup ## build the API documentation
 	RUSTDOCFLAGS="-D warnings" cargo doc $(WORKSPACE) --no-deps

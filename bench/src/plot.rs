@@ -61,20 +61,18 @@ fn panels(measured: &[Measurement]) -> Vec<Panel> {
     };
     let threads = measured.first().map_or(1, |one| one.threads);
     let on = |shards: u32| format!("shards: {shards}, threads each: {threads}");
+    let by_batch = |point: fn(&Measurement) -> (f64, f64), drawn: &dyn Fn(&Measurement) -> bool| {
+        let point = |batch: usize, one: &Measurement| {
+            (one.batch == batch && drawn(one)).then(|| point(one))
+        };
+        series(&batches, measured, point, |batch| format!("batch {batch}"))
+    };
     let mut panels = vec![Panel {
         caption: format!("A request by size of the matrix ({})", on(fewest)),
         x_name: "matrix",
         y_name: "server, ms",
         x_label: size_label,
-        series: series(
-            &batches,
-            measured,
-            |batch, one| {
-                (one.batch == batch && one.shards == fewest)
-                    .then_some((one.size_bytes as f64, one.server_ms))
-            },
-            |batch| format!("batch {batch}"),
-        ),
+        series: by_batch(|one| (one.size_bytes as f64, one.server_ms), &|one| one.shards == fewest),
     }];
     if batches.len() > 1 {
         panels.push(Panel {
@@ -99,15 +97,9 @@ fn panels(measured: &[Measurement]) -> Vec<Panel> {
             x_name: "shards",
             y_name: "processor per lookup, ms",
             x_label: number_label,
-            series: series(
-                &batches,
-                measured,
-                |batch, one| {
-                    (one.batch == batch && one.size_bytes == largest)
-                        .then_some((f64::from(one.shards), one.cpu_ms_per_query))
-                },
-                |batch| format!("batch {batch}"),
-            ),
+            series: by_batch(|one| (f64::from(one.shards), one.cpu_ms_per_query), &|one| {
+                one.size_bytes == largest
+            }),
         });
     }
     panels

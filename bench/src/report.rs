@@ -4,7 +4,7 @@ use serde::Serialize;
 
 /// Costs of lookups with one batch size on one number of shards. Times and bytes are of the whole
 /// batch and are medians over the rounds. A spread is the slowest round minus the fastest.
-#[derive(Debug, Clone, PartialEq, Serialize)]
+#[derive(Debug, Clone, Default, PartialEq, Serialize)]
 pub(crate) struct Measurement {
     /// Bytes of the matrix.
     pub(crate) size_bytes: u64,

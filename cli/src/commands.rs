@@ -6,9 +6,15 @@ mod query;
 mod status;
 mod tables;
 
-use std::{ffi::OsString, path::PathBuf, process::ExitCode, sync::Arc};
+use std::{
+    ffi::OsString,
+    io::{self, Write},
+    path::PathBuf,
+    process::ExitCode,
+    sync::Arc,
+};
 
-use clap::{Args, Parser, Subcommand, ValueEnum};
+use clap::{Args, CommandFactory, Parser, Subcommand, ValueEnum};
 use opaque_client::{Client, ClientConfig, KeyMode, Overrides, profile::Home};
 use opaque_registered::KeyDirectory;
 
@@ -120,13 +126,21 @@ enum Command {
     /// Answer a SELECT statement
     Query(query::Arguments),
     /// List the tables
-    Tables,
+    Tables(tables::As),
     /// Show a table's columns and what a private lookup of each costs
     Describe(tables::Name),
     /// List the stored epochs of a table
     Epochs(tables::Name),
     /// Serve another stored epoch of a table
     Rollback(tables::Rollback),
+    /// Write the completions of a shell to standard output
+    #[command(after_help = "\
+Example:
+  opaque completions bash > ~/.local/share/bash-completion/completions/opaque")]
+    Completions {
+        /// The shell
+        shell: clap_complete::Shell,
+    },
     /// Moved to the program `opaque-bench`
     #[command(hide = true, disable_help_flag = true)]
     Bench {
@@ -151,10 +165,15 @@ impl Cli {
             Command::Status(arguments) => status::run(&connection, &arguments).await,
             Command::Load(arguments) => load::run(&connection.client()?, arguments).await,
             Command::Query(arguments) => query::run(connection.client()?, arguments).await,
-            Command::Tables => tables::list(&connection.client()?).await,
+            Command::Tables(list) => tables::list(&connection.client()?, &list).await,
             Command::Describe(name) => tables::describe(&connection.client()?, &name).await,
             Command::Epochs(name) => tables::epochs(&connection.client()?, &name).await,
             Command::Rollback(to) => tables::rollback(&connection.client()?, &to).await,
+            Command::Completions { shell } => {
+                let mut script = Vec::new();
+                clap_complete::generate(shell, &mut Self::command(), "opaque", &mut script);
+                Ok(io::stdout().write_all(&script)?)
+            }
             Command::Bench { arguments: _ } => Err(Failure::BenchMoved),
         }
     }
@@ -162,8 +181,6 @@ impl Cli {
 
 #[cfg(test)]
 mod tests {
-    use clap::CommandFactory;
-
     use super::*;
 
     #[test]

@@ -38,6 +38,14 @@ pub(crate) enum Failure {
     /// The answer differs from that of `opaque query --expect`. The answer is on standard output.
     #[error("the answer is not the expected one")]
     UnexpectedAnswer,
+    /// Some of several statements failed. Their errors have been reported.
+    #[error("{failed} of {all} statements failed")]
+    Statements {
+        /// Statements that failed.
+        failed: usize,
+        /// Statements of the text.
+        all: usize,
+    },
     /// A table needs so much memory that it is loaded only with consent.
     #[error("not loaded: the table needs {} of node memory, far more than its rows", size(*memory_bytes))]
     TooHeavy {
@@ -86,7 +94,7 @@ impl Failure {
             Self::UnexpectedAnswer => {
                 Some("compare it with --expect, headers included; --format sets them".to_owned())
             }
-            Self::Io(_) => None,
+            Self::Io(_) | Self::Statements { .. } => None,
         }
     }
 }

@@ -14,6 +14,7 @@ use opaque_registered as _;
 mod commands;
 pub mod dev;
 pub mod failure;
+mod listing;
 mod present;
 pub mod text;
 

@@ -1,7 +1,6 @@
 //! The client: its cached tables and keys, and the calls that need no query plan.
 
 mod config;
-mod public_parts;
 
 use std::{
     collections::HashMap,
@@ -23,12 +22,14 @@ use tokio::{task::spawn_blocking, time::timeout};
 use crate::{
     description::{InlineMeta, Table},
     error::Error,
-    lookup::{LookupError, Seeds, index_keys::IndexKeys},
+    lookup::{
+        LookupError, Seeds,
+        index_keys::{IndexKeys, checked_parts},
+    },
     profile::KeyMode,
     salts::ClusterId,
     session::{CallError, NodeClient, Session},
 };
-use public_parts::checked;
 
 pub use config::{ClientConfig, Overrides};
 
@@ -288,7 +289,7 @@ impl Client {
         let parts = self.session.public_parts(self.config.deadline, table, number).await?;
         let fetched = parts.iter().map(|part| part.len() as u64).sum();
         let geometry = &table.index(column).ok_or(LookupError::NoIndex)?.geometry;
-        let parts = checked(geometry, &meta.public_parts, &parts)
+        let parts = checked_parts(geometry, &meta.public_parts, &parts)
             .ok_or(CallError::Answer("a public part does not match its digest"))?;
         let expand = move || IndexKeys::inline(&seed, parts);
         let keys = Arc::new(spawn_blocking(expand).await.map_err(|_| Error::Worker)?);

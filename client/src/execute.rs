@@ -12,7 +12,10 @@
 mod scan;
 
 use std::{
-    sync::Arc,
+    sync::{
+        Arc,
+        atomic::{AtomicBool, Ordering},
+    },
     time::{Duration, Instant},
 };
 
@@ -28,7 +31,8 @@ use crate::{
     lookup::{Asker, LOOKUPS_PER_REQUEST, LookupError, Sealed, index_keys::IndexKeys},
     session::{CallError, calls::Lookup, retry::replan},
     sql::{
-        self, Fetched, Found, IndexMeta, Options, Parameters, Plan, ResultSet, Source, SqlError,
+        self, Bounds, Fetched, IndexMeta, Options, Parameters, Plan, ResultSet, Source, SqlError,
+        Statement,
     },
 };
 
@@ -39,7 +43,8 @@ pub struct QueryOptions {
     pub plan: Options,
     /// Values of `:name` placeholders.
     pub parameters: Parameters,
-    /// Memory limit in MiB for the rows that a public scan returns. A larger scan fails.
+    /// Memory limit in MiB for the rows that a public scan returns, and for the answer. A statement
+    /// that needs more fails.
     pub scan_mib: u32,
     /// Receives the progress of a public scan.
     pub on_event: Option<OnEvent>,
@@ -133,41 +138,45 @@ impl Client {
     async fn gather(&self, sql: &str, options: &QueryOptions) -> Result<Gathered, Error> {
         let begun = Instant::now();
         let statement = sql::parse(sql, &options.parameters)?;
-        let mut kept = self.cached(statement.table());
-        let mut plans = 0;
-        let mut asked: Option<Arc<Table>> = None;
+        let (mut plans, mut asked): (_, Option<Vec<Arc<Table>>>) = (0, None);
+        let mut may_be_outdated = true;
         loop {
-            let fresh = kept.is_none();
-            let table = match kept.take() {
-                Some(table) => table,
-                None => self.describe(statement.table()).await?,
-            };
+            let (tables, fresh) = self.described(&statement, may_be_outdated).await?;
+            may_be_outdated = false;
             // If the columns changed, sending the statement again would show how they affect its
             // plan.
-            if asked.as_ref().is_some_and(|asked| asked.schema != table.schema) {
+            let same = |asked: &[Arc<Table>]| {
+                asked.iter().zip(&tables).all(|(asked, table)| asked.schema == table.schema)
+            };
+            if asked.as_deref().is_some_and(|asked| !same(asked)) {
                 return Err(Error::Changed);
             }
-            let plan = sql::plan(&statement, &table.meta(), &options.plan);
+            let metas: Vec<_> = tables.iter().map(|table| table.meta()).collect();
+            let plan = sql::plan(&statement, &metas, &options.plan);
             // A cached description may be outdated. Neither an error nor a count may be derived
             // from it, and a public scan may not use it either, because the answers of a scan do
             // not report a newer epoch.
-            let sure = |plan: &Plan| matches!(plan.source(), Source::Lookups { .. });
+            let sure =
+                |plan: &Plan| plan.sources().all(|source| matches!(source, Source::Lookups { .. }));
             if !fresh && !plan.as_ref().is_ok_and(sure) {
                 continue;
             }
             let plan = plan?;
             let mut timing = Timing::default();
-            match self.fetch(&table, &plan, options, &mut timing).await {
+            match self.fetch(&tables, &plan, options, &mut timing).await {
                 Ok(answers) => {
-                    let is_current = self
-                        .cached(statement.table())
-                        .is_some_and(|kept| kept.epoch == table.epoch);
-                    return Ok(Gathered { plan, answers, timing, begun, is_current });
+                    let is_current = tables.iter().all(|table| {
+                        let kept = self.cached(table.schema.table());
+                        kept.is_some_and(|kept| kept.epoch == table.epoch)
+                    });
+                    let bounds =
+                        Bounds { bytes: u64::from(options.scan_mib) << 20, ..Bounds::default() };
+                    return Ok(Gathered { plan, answers, timing, begun, is_current, bounds });
                 }
                 Err(Error::Call(CallError::Stale)) => {
                     plans += 1;
                     let pause = replan(plans).ok_or(CallError::Stale)?;
-                    asked = Some(table);
+                    asked = Some(tables);
                     sleep(pause).await;
                 }
                 Err(error) => return Err(error),
@@ -175,23 +184,52 @@ impl Client {
         }
     }
 
+    /// The descriptions of a statement's tables, each fetched once, and whether all of them are
+    /// fresh.
+    async fn described(
+        &self,
+        statement: &Statement,
+        may_be_outdated: bool,
+    ) -> Result<(Vec<Arc<Table>>, bool), Error> {
+        let mut tables: Vec<Arc<Table>> = Vec::new();
+        let mut fresh = true;
+        for name in statement.tables() {
+            let known = tables.iter().find(|table| table.schema.table().eq_ignore_ascii_case(name));
+            let kept = known.cloned().or_else(|| {
+                let kept = self.cached(name).filter(|_| may_be_outdated);
+                fresh &= kept.is_none();
+                kept
+            });
+            tables.push(match kept {
+                Some(table) => table,
+                None => self.describe(name).await?,
+            });
+        }
+        Ok((tables, fresh))
+    }
+
+    /// Sends the requests for every table of a plan, one table after another.
     async fn fetch(
         &self,
-        table: &Arc<Table>,
+        tables: &[Arc<Table>],
         plan: &Plan,
         options: &QueryOptions,
         timing: &mut Timing,
-    ) -> Result<Answers, Error> {
-        match plan.source() {
-            Source::Count(_) => Ok(Answers::Open(Fetched::Nothing)),
-            Source::Lookups { column, values, pages } => {
-                self.look_up(table, *column, values, *pages, timing).await
-            }
-            Source::PublicScan { rows_below } => {
-                let kept = self.scan(table, plan, *rows_below, options, timing).await?;
-                Ok(Answers::Open(Fetched::Rows(kept)))
-            }
+    ) -> Result<Vec<Answers>, Error> {
+        let mut answers = Vec::with_capacity(tables.len());
+        for (table, source) in tables.iter().zip(plan.sources()) {
+            answers.push(match source {
+                Source::Count(_) => Answers::Open(Fetched::Nothing),
+                Source::Lookups { column, values, pages } => {
+                    self.look_up(table, *column, values, *pages, timing).await?
+                }
+                Source::PublicScan { rows_below } => {
+                    let rows = self.scan(table, *rows_below, options, timing).await?;
+                    Answers::Open(Fetched::Rows(rows))
+                }
+            });
         }
+        Ok(answers)
     }
 
     async fn look_up(
@@ -271,14 +309,24 @@ impl Client {
 /// A statement whose requests have all been answered, with everything needed to finish it.
 struct Gathered {
     plan: Plan,
-    answers: Answers,
+    answers: Vec<Answers>,
     timing: Timing,
     begun: Instant,
     /// True if no answer reported a newer epoch.
     is_current: bool,
+    bounds: Bounds,
 }
 
-/// The answers to a statement's requests.
+/// Stops the computation of an answer when nobody waits for it any more.
+struct Stop(Arc<AtomicBool>);
+
+impl Drop for Stop {
+    fn drop(&mut self) {
+        self.0.store(true, Ordering::Relaxed);
+    }
+}
+
+/// The answers to the requests for one table.
 enum Answers {
     /// Public rows.
     Open(Fetched),
@@ -289,18 +337,23 @@ enum Answers {
 impl Gathered {
     /// Decrypts and checks the answers, and computes the result.
     async fn open(self) -> Result<(ResultSet, Timing), Error> {
-        let Self { plan, answers, mut timing, begun, is_current } = self;
+        let Self { plan, answers, mut timing, begun, is_current, bounds } = self;
         let opening = Instant::now();
-        let fetched = match answers {
-            Answers::Open(fetched) => fetched,
-            Answers::Sealed { work, asked, pages, answers } => {
-                let open = move |asker: &Asker<'_>| asker.open_all(&asked, pages, answers);
-                let found: Vec<Found> = work.run(open).await?;
-                timing.decrypt += opening.elapsed();
-                Fetched::Lookups(found)
-            }
-        };
-        let answer = plan.finish(fetched).map_err(|error| blamed(error, is_current))?;
+        let mut fetched = Vec::with_capacity(answers.len());
+        for answers in answers {
+            fetched.push(match answers {
+                Answers::Open(fetched) => fetched,
+                Answers::Sealed { work, asked, pages, answers } => {
+                    let open = move |asker: &Asker<'_>| asker.open_all(&asked, pages, answers);
+                    Fetched::Lookups(work.run(open).await?)
+                }
+            });
+        }
+        timing.decrypt += opening.elapsed();
+        let _stop = Stop(Arc::clone(&bounds.stop));
+        let finished = spawn_blocking(move || plan.finish(fetched, &bounds)).await;
+        let answer = finished.map_err(|_| Error::Worker)?;
+        let answer = answer.map_err(|error| blamed(error, is_current))?;
         timing.total = begun.elapsed();
         timing.setup = timing.total.saturating_sub(timing.parts());
         Ok((answer, timing))

@@ -13,13 +13,15 @@
 mod oracle;
 #[path = "support/statements.rs"]
 mod statements;
+#[path = "support/wide.rs"]
+mod wide;
 
 use opaque_client::sql::{
-    self, Fetched, Found, IndexMeta, Kept, Options, Parameters, Plan, ResultSet, Source, SqlError,
-    TableMeta,
+    self, Bounds, Fetched, Found, IndexMeta, Options, Parameters, Plan, ResultSet, Source,
+    SqlError, TableMeta,
 };
 use opaque_pir::geometry::Geometry;
-use opaque_pir::table::Value;
+use opaque_pir::table::{ColumnType, Schema, Value};
 use rand::rngs::StdRng;
 use rand::{RngExt, SeedableRng};
 
@@ -27,6 +29,7 @@ use self::statements::Table;
 
 const TABLES: u64 = 400;
 const STATEMENTS: usize = 60;
+const WIDE_TABLES: u64 = 200;
 
 #[test]
 fn agrees_with_sqlite() {
@@ -39,16 +42,73 @@ fn agrees_with_sqlite() {
         for _ in 0..STATEMENTS {
             let sql = statements::statement(&mut rng, &table);
             let context = format!("seed {seed}, {page_rows} rows per page: {sql}");
-            let answer = answer(&table, page_rows, &sql, &mut seen, &context);
+            let answer = answer(&[&table], page_rows, &sql, &mut seen, &context).unwrap();
             let expected = oracle::answer(&sqlite, &sql, &answer);
             assert_eq!(answer.rows, expected, "{context}\n{table:?}");
         }
     }
     // The generator covers every kind of answer.
-    let Seen { counts, lookups, scans, refused, more_pages } = seen;
+    let Seen { counts, lookups, scans, refused, more_pages, mismatched } = seen;
+    assert_eq!(mismatched, 0);
     for number in [counts, lookups, scans, refused, more_pages] {
         assert!(number > 100, "{counts} {lookups} {scans} {refused} {more_pages}");
     }
+}
+
+/// Statements of the whole language, over two tables. Only computed TIMESTAMP columns are left out,
+/// because the oracle orders times as text and writes them with six digits.
+#[test]
+fn agrees_with_sqlite_on_the_whole_language() {
+    let mut seen = Seen::default();
+    let mut rows = 0;
+    for seed in 0..WIDE_TABLES {
+        let mut rng = StdRng::seed_from_u64(seed ^ 0x5eed_0000);
+        let [t, u] = ["t", "u"].map(|name| without_times(statements::table(&mut rng), name));
+        let page_rows = rng.random_range(1..6);
+        let sqlite = oracle::sqlite(&t);
+        oracle::add(&sqlite, &u);
+        for _ in 0..STATEMENTS {
+            let wide::Wide { sql, ordered } = wide::statement(&mut rng, [&t, &u]);
+            let context = format!("seed {seed}, {page_rows} rows per page: {sql}");
+            let Some(mut answer) = answer(&[&t, &u], page_rows, &sql, &mut seen, &context) else {
+                continue;
+            };
+            // The text of an expression is its name, which SQLite writes with other blanks.
+            let named: Vec<_> = answer.columns.iter().map(|column| column.column_type).collect();
+            let mut expected = oracle::rows(&sqlite, &sql, &named);
+            if !ordered {
+                for rows in [&mut answer.rows, &mut expected] {
+                    rows.sort_by_cached_key(|row| format!("{row:?}"));
+                }
+            }
+            assert_eq!(answer.rows, expected, "{context}\n{t:?}\n{u:?}");
+            rows += expected.len();
+        }
+    }
+    let Seen { lookups, more_pages, refused, mismatched, .. } = seen;
+    assert!(mismatched < 1_000, "{mismatched}");
+    assert!(
+        lookups > 5_000 && more_pages > 100 && refused == 0,
+        "{lookups} {more_pages} {refused}"
+    );
+    assert!(rows > 10_000, "{rows}");
+}
+
+/// The table under another name, with INT in place of TIMESTAMP columns.
+fn without_times(table: Table, name: &str) -> Table {
+    let columns = table.schema.columns().iter().cloned().map(|mut column| {
+        if column.column_type == ColumnType::Timestamp {
+            column.column_type = ColumnType::Int;
+        }
+        column
+    });
+    let schema = Schema::new(name.to_owned(), columns.collect()).unwrap();
+    let cell = |cell: Value| match cell {
+        Value::Timestamp(micros) => Value::Int(micros),
+        cell => cell,
+    };
+    let rows = table.rows.into_iter().map(|row| row.into_iter().map(cell).collect()).collect();
+    Table { schema, rows }
 }
 
 #[derive(Default)]
@@ -58,16 +118,40 @@ struct Seen {
     scans: u32,
     refused: u32,
     more_pages: u32,
+    mismatched: u32,
 }
 
-/// The answer, with as many pages as the first attempt requires.
-fn answer(table: &Table, page_rows: u32, sql: &str, seen: &mut Seen, context: &str) -> ResultSet {
-    let indexes = indexes(table, page_rows);
-    let meta =
-        TableMeta { schema: &table.schema, rows: table.rows.len() as u64, indexes: &indexes };
+/// The answer, with as many pages as the first attempt requires. `None` if a literal does not fit
+/// its column, which SQLite would answer by comparing values of different types.
+fn answer(
+    tables: &[&Table],
+    page_rows: u32,
+    sql: &str,
+    seen: &mut Seen,
+    context: &str,
+) -> Option<ResultSet> {
     let statement = sql::parse(sql, &Parameters::default());
     let statement = statement.unwrap_or_else(|error| panic!("{context}: {error}"));
-    let plan = |options| sql::plan(&statement, &meta, &options);
+    let read: Vec<&Table> = statement
+        .tables()
+        .map(|name| *tables.iter().find(|table| table.schema.table() == name).unwrap())
+        .collect();
+    let indexes: Vec<_> = read.iter().map(|table| indexes(table, page_rows)).collect();
+    let metas: Vec<_> = read
+        .iter()
+        .zip(&indexes)
+        .map(|(table, indexes)| TableMeta {
+            schema: &table.schema,
+            rows: table.rows.len() as u64,
+            indexes,
+        })
+        .collect();
+    let plan = |options| sql::plan(&statement, &metas, &options);
+    let finish = |plan: &Plan| {
+        let fetched = read.iter().zip(plan.sources());
+        let fetched = fetched.map(|(table, source)| fetch(table, page_rows, source)).collect();
+        plan.finish(fetched, &Bounds::default())
+    };
     let mut options = Options::default();
     let mut planned = plan(options);
     if let Err(SqlError::NotPrivate(_)) = planned {
@@ -76,21 +160,24 @@ fn answer(table: &Table, page_rows: u32, sql: &str, seen: &mut Seen, context: &s
         planned = plan(options);
     }
     let planned = planned.unwrap_or_else(|error| panic!("{context}: {error}"));
-    match planned.source() {
-        Source::Count(_) => seen.counts += 1,
-        Source::Lookups { .. } => seen.lookups += 1,
+    match planned.sources().next() {
+        Some(Source::Count(_)) => seen.counts += 1,
+        Some(Source::Lookups { .. }) => seen.lookups += 1,
         _ => seen.scans += 1,
     }
-    match planned.finish(fetch(table, page_rows, &planned)) {
-        Ok(answer) => answer,
-        Err(SqlError::MorePages { matches, fetched, pages, .. }) => {
+    match finish(&planned) {
+        Ok(answer) => Some(answer),
+        Err(SqlError::Literal { .. }) => {
+            seen.mismatched += 1;
+            None
+        }
+        Err(SqlError::MorePages { matches, fetched, .. }) => {
             seen.more_pages += 1;
             assert!(fetched < matches, "{context}");
-            options.pages = u32::try_from(pages).unwrap();
-            let planned = plan(options).unwrap();
-            planned
-                .finish(fetch(table, page_rows, &planned))
-                .unwrap_or_else(|error| panic!("{context}: {error}"))
+            // As many pages as any value of any table needs.
+            options.pages = 40;
+            let answer = finish(&plan(options).unwrap());
+            Some(answer.unwrap_or_else(|error| panic!("{context}: {error}")))
         }
         Err(error) => panic!("{context}: {error}"),
     }
@@ -106,9 +193,9 @@ fn indexes(table: &Table, page_rows: u32) -> Vec<IndexMeta> {
 }
 
 /// The data that a cluster would return.
-fn fetch(table: &Table, page_rows: u32, plan: &Plan) -> Fetched {
+fn fetch(table: &Table, page_rows: u32, source: &Source) -> Fetched {
     let rows = || table.rows.iter().cloned().enumerate().map(|(number, row)| (number as u64, row));
-    match plan.source() {
+    match source {
         Source::Count(_) => Fetched::Nothing,
         Source::Lookups { column, values, pages } => {
             let found = values.iter().map(|value| {
@@ -122,12 +209,10 @@ fn fetch(table: &Table, page_rows: u32, plan: &Plan) -> Fetched {
         Source::PublicScan { rows_below } => {
             // A scan stops between pages, not between rows.
             let enough = rows_below.map_or(usize::MAX, |enough| enough as usize);
-            let mut kept = Kept::default();
             // In no particular order, as in the buckets.
             let mut rows: Vec<_> = rows().take(enough.saturating_add(3)).collect();
             rows.sort_by_key(|(number, _)| number.wrapping_mul(0x9e37_79b9_7f4a_7c15));
-            rows.into_iter().for_each(|(number, row)| plan.keep(&mut kept, number, row));
-            Fetched::Rows(kept)
+            Fetched::Rows(rows)
         }
         source => panic!("{source:?}"),
     }

@@ -139,8 +139,7 @@ impl Cluster {
         let config = self.kubeconfig().display().to_string();
         let kubectl = cache::server("kubectl")?.display().to_string();
         let apply = ["--kubeconfig", &config, "apply", "--filename", &manifest];
-        command::run(&kubectl, &apply, TOOL).await?;
-        Ok(())
+        command::run(&kubectl, &apply, TOOL).await.map(drop)
     }
 
     async fn control(&self, client: &Client) -> Result<()> {

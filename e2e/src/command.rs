@@ -18,13 +18,7 @@ pub async fn run(program: &str, arguments: &[&str], limit: Duration) -> Result<S
 /// Like [`run`], for a prepared command.
 pub async fn success(command: Command, limit: Duration) -> Result<String> {
     let what = describe(&command);
-    let output = output(command, limit).await?;
-    let stdout = String::from_utf8_lossy(&output.stdout).into_owned();
-    if output.status.success() {
-        return Ok(stdout);
-    }
-    let stderr = String::from_utf8_lossy(&output.stderr);
-    bail!("{what} ended with {}:\n{}{stdout}", output.status, stderr)
+    printed(&what, &output(command, limit).await?)
 }
 
 /// Runs a command within `limit`, whatever its exit status.
@@ -50,15 +44,17 @@ pub async fn with_input(mut command: Command, input: &str, limit: Duration) -> R
     };
     let output = output?;
     writer.await??;
+    printed(&what, &output)
+}
+
+/// The standard output of a command that succeeded.
+fn printed(what: &str, output: &Output) -> Result<String> {
     let stdout = String::from_utf8_lossy(&output.stdout).into_owned();
     if output.status.success() {
         return Ok(stdout);
     }
-    bail!(
-        "{what} ended with {}:\n{}{stdout}",
-        output.status,
-        String::from_utf8_lossy(&output.stderr)
-    )
+    let stderr = String::from_utf8_lossy(&output.stderr);
+    bail!("{what} ended with {}:\n{stderr}{stdout}", output.status)
 }
 
 fn describe(command: &Command) -> String {

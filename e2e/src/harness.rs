@@ -48,35 +48,32 @@ pub mod product;
 pub mod query_loop;
 pub mod way;
 
+/// A cluster's port for clients (docs/decisions/009).
+const PORT: u16 = 7100;
+
 /// Write-locked by a test that disturbs all others.
 static ALONE: RwLock<()> = RwLock::const_new(());
 
 /// Runs a test's body in a new namespace, concurrently with others.
-pub async fn run<B>(name: &str, body: B) -> Result<()>
-where
-    B: AsyncFnOnce(&Namespace) -> Result<()>,
-{
+pub async fn run(name: &str, body: impl AsyncFnOnce(&Namespace) -> Result<()>) -> Result<()> {
     let _others = ALONE.read().await;
     in_namespace(name, body).await
 }
 
 /// Like [`run`], while no other test runs. For tests that stop a server of the cluster, or measure
 /// the whole cluster.
-pub async fn run_alone<B>(name: &str, body: B) -> Result<()>
-where
-    B: AsyncFnOnce(&Namespace) -> Result<()>,
-{
+pub async fn run_alone(name: &str, body: impl AsyncFnOnce(&Namespace) -> Result<()>) -> Result<()> {
     let _alone = ALONE.write().await;
     in_namespace(name, body).await
 }
 
 /// Like [`run`]. Once it is prepared, it also runs concurrently with a test of [`run_alone`]. For
 /// tests that last too long for others to wait. Its body must tolerate restarts of the API server.
-pub async fn run_beside_all<P, T, B>(name: &str, prepare: P, body: B) -> Result<()>
-where
-    P: AsyncFnOnce(&Namespace) -> Result<T>,
-    B: AsyncFnOnce(&Namespace, T) -> Result<()>,
-{
+pub async fn run_beside_all<T>(
+    name: &str,
+    prepare: impl AsyncFnOnce(&Namespace) -> Result<T>,
+    body: impl AsyncFnOnce(&Namespace, T) -> Result<()>,
+) -> Result<()> {
     let others = ALONE.read().await;
     let both = async move |namespace: &Namespace| {
         let prepared = prepare(namespace).await?;
@@ -86,10 +83,7 @@ where
     in_namespace(name, both).await
 }
 
-async fn in_namespace<B>(name: &str, body: B) -> Result<()>
-where
-    B: AsyncFnOnce(&Namespace) -> Result<()>,
-{
+async fn in_namespace(name: &str, body: impl AsyncFnOnce(&Namespace) -> Result<()>) -> Result<()> {
     if std::env::var_os("KUBECONFIG").is_none() {
         bail!("needs a cluster: `make e2e`, or KUBECONFIG (e2e/kind.sh)");
     }

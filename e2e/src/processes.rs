@@ -86,8 +86,9 @@ pub async fn signal(id: u32, signal: &str) -> Result<()> {
         bail!("not a process of ours: {id}");
     }
     let id = id.to_string();
-    crate::command::run("kill", &["-s", signal, &id], std::time::Duration::from_secs(5)).await?;
-    Ok(())
+    crate::command::run("kill", &["-s", signal, &id], std::time::Duration::from_secs(5))
+        .await
+        .map(drop)
 }
 
 fn look(id: u32) -> Option<Seen> {

@@ -215,7 +215,6 @@ impl Test {
         }))?;
         self.api::<Secret>(namespace).create(&PostParams::default(), &secret).await?;
         let cluster: OpaqueCluster = serde_json::from_value(json!({
-            "apiVersion": "opaque.dev/v1alpha1", "kind": "OpaqueCluster",
             "metadata": {"name": "demo"},
             "spec": {
                 "shards": 2, "replicasPerShard": 1, "clientAuth": {"mode": "none"},
@@ -233,8 +232,8 @@ impl Test {
             ensure!(sets.len() == 2 && sets.values().all(|(_, it)| it == image), "{sets:?}");
             Ok(Some(()))
         })
-        .await?;
-        Ok(())
+        .await
+        .map(drop)
     }
 
     /// However often the cluster changes, its sets stay unchanged.
@@ -279,8 +278,8 @@ impl Test {
             ensure!(said.as_deref() == Some(words), "{said:?}");
             Ok(Some(()))
         })
-        .await?;
-        Ok(())
+        .await
+        .map(drop)
     }
 
     async fn says_nothing(&self, namespace: &str) -> Result<()> {
@@ -289,8 +288,8 @@ impl Test {
             ensure!(said.is_none(), "{said:?}");
             Ok(Some(()))
         })
-        .await?;
-        Ok(())
+        .await
+        .map(drop)
     }
 
     /// Waits for the event of a waiting release, of which there is exactly one.

@@ -1,13 +1,12 @@
 //! Nothing is left of a control plane, however its test ends.
 
-use std::fs;
 use std::io::Read;
-use std::path::Path;
 use std::process::{Command, Stdio};
 use std::time::Duration;
 
 use anyhow::{Context, Result, ensure};
 use opaque_e2e::ControlPlane;
+use opaque_e2e::processes::is_running;
 use tokio::time::{Instant, sleep};
 
 /// Set in the child that is killed. The child starts a control plane and waits to be killed.
@@ -65,12 +64,4 @@ fn read_processes(mut output: impl Read) -> Result<Vec<u32>> {
     }
     let (_, list) = text.trim_end_matches('>').rsplit_once('<').context("no list")?;
     list.split(' ').map(|number| number.parse().context("no process id")).collect()
-}
-
-/// Whether a process runs. A zombie does not.
-fn is_running(process: u32) -> bool {
-    let stat = fs::read_to_string(Path::new("/proc").join(process.to_string()).join("stat"));
-    stat.is_ok_and(|stat| {
-        !stat.rsplit(')').next().unwrap_or_default().trim_start().starts_with('Z')
-    })
 }

@@ -5,7 +5,6 @@
 #[path = "coordination/lost.rs"]
 mod lost;
 
-use std::process::Command;
 use std::sync::Arc;
 use std::time::Duration;
 
@@ -16,13 +15,15 @@ use kube::Api;
 use kube::api::{Patch, PatchParams, PostParams};
 use opaque_crds::{OpaqueShardMap, definitions};
 use opaque_e2e::ControlPlane;
+use opaque_e2e::processes::signal;
 use opaque_node::coordination::{
-    Change, Coordination, CoordinationError, Failure, KubernetesCoordination, Map, MemberRecord,
-    Outcome, Pod, Snapshot, Waited, alive,
+    Change, Coordination, CoordinationError, Failure, KubernetesCoordination, Leadership, Map,
+    MemberRecord, Outcome, Pod, Snapshot, Waited, alive,
 };
-use opaque_node::map::placement::{ShardId, Shards};
+use opaque_node::map::placement::Shards;
+use opaque_node::shard::replica::ReplicaState;
 use opaque_store::UnixMillis;
-use serde_json::json;
+use serde_json::{Value, json};
 use tokio::time::{Instant, sleep, timeout};
 
 const NOW: UnixMillis = UnixMillis(1_795_000_000_000);
@@ -44,26 +45,16 @@ fn load(table: &str, epoch: u64) -> Change {
 }
 
 fn member(node: &str) -> MemberRecord {
+    let addresses = ["10.0.0.7:7100", "10.0.0.7:7200"].map(str::to_owned);
+    let [client_address, peer_address] = addresses;
+    let state = ReplicaState::new(node.to_owned(), 2, client_address, peer_address);
     MemberRecord {
-        node: node.to_owned(),
-        shard: ShardId(2),
-        client_address: "10.0.0.7:7100".to_owned(),
-        peer_address: "10.0.0.7:7200".to_owned(),
         active_generation: 1,
         prepared_generation: 2,
-        preparing: None,
         failed: Some(Failure { generation: 3, reason: "a \"reason\"".to_owned() }),
         message: "loading".to_owned(),
-        resident_bytes: 1 << 40,
-        heartbeat: UnixMillis(77),
         trust: Some("ab".to_owned()),
-        certificate: None,
-        map: None,
-        tables: [].into(),
-        missing: [].into(),
-        unreachable: Vec::new(),
-        store: None,
-        probes: [].into(),
+        ..state.record(UnixMillis(77), 1 << 40)
     }
 }
 
@@ -75,8 +66,6 @@ fn maps(control_plane: &ControlPlane) -> Result<Api<OpaqueShardMap>> {
 async fn make_map(control_plane: &ControlPlane, count: u32) -> Result<()> {
     let shards: Vec<_> = (0..count).map(|id| json!({"id": id, "weight": 1})).collect();
     let object = json!({
-        "apiVersion": "opaque.dev/v1alpha1",
-        "kind": "OpaqueShardMap",
         "metadata": {"name": CLUSTER},
         "spec": {"clusterRef": {"name": CLUSTER}, "map": {
             "generation": 1, "placementVersion": 1, "virtualNodes": 64, "shards": shards,
@@ -86,6 +75,27 @@ async fn make_map(control_plane: &ControlPlane, count: u32) -> Result<()> {
     let object: OpaqueShardMap = serde_json::from_value(object)?;
     maps(control_plane)?.create(&PostParams::default(), &object).await?;
     Ok(())
+}
+
+fn leases(control_plane: &ControlPlane) -> Result<Api<Lease>> {
+    Ok(Api::namespaced(control_plane.client()?, "default"))
+}
+
+async fn patch_status(control_plane: &ControlPlane, status: Value) -> Result<()> {
+    let (params, patch) = (PatchParams::default(), Patch::Merge(json!({"status": status})));
+    maps(control_plane)?.patch_status(CLUSTER, &params, &patch).await?;
+    Ok(())
+}
+
+/// Two nodes of a cluster of one shard. The first leads.
+async fn two(
+    control_plane: &ControlPlane,
+) -> Result<(KubernetesCoordination, KubernetesCoordination, Leadership)> {
+    make_map(control_plane, 1).await?;
+    let (one, two) = (open(control_plane, 1)?, open(control_plane, 2)?);
+    let lead = one.try_lead("one").await?.unwrap();
+    one.initialize(shards(1)).await?;
+    Ok((one, two, lead))
 }
 
 async fn start() -> Result<ControlPlane> {
@@ -116,6 +126,7 @@ async fn maps_go_from_proposed_to_active_or_are_rejected() -> Result<()> {
     let early = cluster.propose(load("t", 1), 0, NOW).await;
     assert!(matches!(early, Err(CoordinationError::NotInitialized)));
     assert!(cluster.try_lead("a").await?.is_none(), "there is nothing to lead");
+    assert_eq!(cluster.leader().await?, None);
 
     make_map(&control_plane, 3).await?;
     let early = cluster.propose(load("t", 1), 1, NOW).await;
@@ -170,10 +181,7 @@ async fn maps_go_from_proposed_to_active_or_are_rejected() -> Result<()> {
 #[tokio::test]
 async fn a_proposal_is_withdrawn_or_activated_and_never_both() -> Result<()> {
     let control_plane = start().await?;
-    make_map(&control_plane, 1).await?;
-    let (one, two) = (open(&control_plane, 1)?, open(&control_plane, 2)?);
-    let lead = one.try_lead("a").await?.unwrap();
-    one.initialize(shards(1)).await?;
+    let (one, two, lead) = two(&control_plane).await?;
     // Another epoch replaces the one that waits. Changes of other tables wait.
     one.propose(load("t", 1), 1, NOW).await?;
     let next = two.propose(load("t", 2), 1, NOW).await?;
@@ -211,10 +219,7 @@ async fn a_proposal_is_withdrawn_or_activated_and_never_both() -> Result<()> {
 #[tokio::test]
 async fn how_long_a_proposal_has_waited_outlives_its_leader() -> Result<()> {
     let control_plane = start().await?;
-    make_map(&control_plane, 1).await?;
-    let (one, two) = (open(&control_plane, 1)?, open(&control_plane, 2)?);
-    let lead = one.try_lead("a").await?.unwrap();
-    one.initialize(shards(1)).await?;
+    let (one, two, lead) = two(&control_plane).await?;
     one.propose(load("t", 1), 1, NOW).await?;
     let waited = Waited { generation: 2, seconds: 16 };
     one.note_wait(&lead, waited).await?;
@@ -252,12 +257,8 @@ async fn one_of_concurrent_proposals_wins() -> Result<()> {
 #[tokio::test]
 async fn the_lead_passes_on_and_old_leads_are_fenced() -> Result<()> {
     let control_plane = start().await?;
-    make_map(&control_plane, 1).await?;
-    let (one, two) = (open(&control_plane, 1)?, open(&control_plane, 2)?);
-    assert_eq!(one.leader().await?, None);
-    let lead = one.try_lead("one").await?.unwrap();
+    let (one, two, lead) = two(&control_plane).await?;
     assert_eq!((lead.node(), lead.token()), ("one", 1));
-    one.initialize(shards(1)).await?;
     assert_eq!(one.leader().await?.unwrap().node, "one");
     let waits = timeout(Duration::from_secs(10), two.try_lead("two")).await;
     assert!(waits.is_err(), "two lead");
@@ -275,7 +276,7 @@ async fn the_lead_passes_on_and_old_leads_are_fenced() -> Result<()> {
 
     // Another node has acquired the Lease, and the holder does not know yet.
     one.propose(load("t", 1), 1, NOW).await?;
-    let leases: Api<Lease> = Api::namespaced(control_plane.client()?, "default");
+    let leases = leases(&control_plane)?;
     let taken = json!({"spec": {"holderIdentity": "three_0", "leaseTransitions": 3}});
     leases.patch("demo-leader", &PatchParams::default(), &Patch::Merge(taken)).await?;
     let fenced = |error| matches!(error, CoordinationError::Fenced { token: 2, current: 3 });
@@ -285,10 +286,7 @@ async fn the_lead_passes_on_and_old_leads_are_fenced() -> Result<()> {
     timeout(LIMIT, lead.lost()).await?;
     // If the Lease is gone, the status still has the newest token.
     leases.delete("demo-leader", &Default::default()).await?;
-    let status = json!({"status": {"fencingToken": 7}});
-    maps(&control_plane)?
-        .patch_status(CLUSTER, &PatchParams::default(), &Patch::Merge(status))
-        .await?;
+    patch_status(&control_plane, json!({"fencingToken": 7})).await?;
     let lead = one.try_lead("one").await?.unwrap();
     assert_eq!(lead.token(), 8);
     one.activate(&lead, 2).await?;
@@ -298,13 +296,10 @@ async fn the_lead_passes_on_and_old_leads_are_fenced() -> Result<()> {
 #[tokio::test]
 async fn a_deleted_lease_gives_no_two_leaders_one_token() -> Result<()> {
     let control_plane = start().await?;
-    make_map(&control_plane, 1).await?;
-    let (one, two) = (open(&control_plane, 1)?, open(&control_plane, 2)?);
-    let lead = one.try_lead("one").await?.unwrap();
+    let (one, two, lead) = two(&control_plane).await?;
     assert_eq!(lead.token(), 1);
-    one.initialize(shards(1)).await?;
     one.propose(load("t", 1), 1, NOW).await?;
-    let leases: Api<Lease> = Api::namespaced(control_plane.client()?, "default");
+    let leases = leases(&control_plane)?;
     leases.delete("demo-leader", &Default::default()).await?;
     // The next leader never saw the Lease. It knows the first leader from the map's status.
     let deleted = Instant::now();
@@ -315,10 +310,7 @@ async fn a_deleted_lease_gives_no_two_leaders_one_token() -> Result<()> {
     let refused = one.activate(&lead, 2).await.unwrap_err();
     assert!(matches!(refused, CoordinationError::Fenced { token: 1, current: 2 }), "{refused}");
     // If two leaders have the same token, it belongs to the node that wrote it first.
-    let stolen = json!({"status": {"leader": "one"}});
-    maps(&control_plane)?
-        .patch_status(CLUSTER, &PatchParams::default(), &Patch::Merge(stolen))
-        .await?;
+    patch_status(&control_plane, json!({"leader": "one"})).await?;
     let refused = two.activate(&next, 2).await.unwrap_err();
     assert!(matches!(refused, CoordinationError::Fenced { token: 2, current: 2 }), "{refused}");
     Ok(())
@@ -343,7 +335,7 @@ async fn members_come_and_go_and_damage_is_passed_over() -> Result<()> {
     let later = seen(&one, "the change", |s| s.members.iter().any(|m| m.message.is_empty())).await;
     assert!(later.members[0].heartbeat >= snapshot.members[0].heartbeat);
 
-    let leases: Api<Lease> = Api::namespaced(control_plane.client()?, "default");
+    let leases = leases(&control_plane)?;
     let owners = leases.get("b").await?.metadata.owner_references.unwrap();
     assert_eq!((owners[0].kind.as_str(), owners[0].name.as_str()), ("Pod", "pod"));
     // A former pod of the same name has left the Lease, which would be deleted with that pod.
@@ -404,10 +396,8 @@ async fn a_map_that_this_node_cannot_serve_is_named_and_the_last_one_stays() -> 
 #[tokio::test]
 async fn while_the_api_stalls_no_member_dies_and_afterwards_nothing_is_lost() -> Result<()> {
     let control_plane = start().await?;
-    make_map(&control_plane, 1).await?;
-    let (one, two) = (open(&control_plane, 1)?, open(&control_plane, 2)?);
-    let lead = one.try_lead("a").await?.unwrap();
-    let first = one.initialize(shards(1)).await?;
+    let (one, two, lead) = two(&control_plane).await?;
+    let first = one.active().await?.unwrap();
     for (cluster, node) in [(&one, "a"), (&two, "b")] {
         cluster.heartbeat(&member(node)).await?;
     }
@@ -415,7 +405,7 @@ async fn while_the_api_stalls_no_member_dies_and_afterwards_nothing_is_lost() ->
     seen(&one, "the state", whole).await;
 
     let [_, apiserver] = control_plane.processes();
-    signal(apiserver, "STOP")?;
+    signal(apiserver, "STOP").await?;
     let ttl = one.rhythm().member_ttl;
     let stalled = Instant::now();
     let mut renewals = 0;
@@ -425,12 +415,12 @@ async fn while_the_api_stalls_no_member_dies_and_afterwards_nothing_is_lost() ->
         let snapshot = one.watch().borrow().clone();
         let alive = alive(&snapshot.members, UnixMillis::now(), ttl).count();
         if alive != 2 || snapshot.active.as_ref() != Some(&first) {
-            signal(apiserver, "CONT")?;
+            signal(apiserver, "CONT").await?;
             panic!("{alive} alive after {:?}: {snapshot:?}", stalled.elapsed());
         }
         sleep(Duration::from_millis(200)).await;
     }
-    signal(apiserver, "CONT")?;
+    signal(apiserver, "CONT").await?;
     assert!(renewals > 0, "the API was to stall");
 
     // The lead could not be renewed. When the API is back, so is everything that was agreed.
@@ -458,10 +448,4 @@ async fn while_the_api_stalls_no_member_dies_and_afterwards_nothing_is_lost() ->
         assert!(Instant::now() < limit, "{alive:?} are alive");
         sleep(Duration::from_millis(500)).await;
     }
-}
-
-fn signal(process: u32, name: &str) -> Result<()> {
-    let status = Command::new("kill").args([&format!("-{name}"), &process.to_string()]).status()?;
-    anyhow::ensure!(status.success(), "kill -{name} failed");
-    Ok(())
 }

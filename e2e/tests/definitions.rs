@@ -6,7 +6,7 @@
 )]
 
 use std::path::Path;
-use std::time::{Duration, Instant};
+use std::time::Duration;
 
 use anyhow::{Context, Result};
 use k8s_openapi::apiextensions_apiserver::pkg::apis::apiextensions::v1::CustomResourceDefinition;
@@ -16,6 +16,7 @@ use kube::{Api, Client, ResourceExt};
 use opaque_crds::{OpaqueCluster, OpaqueTable, definitions};
 use opaque_e2e::ControlPlane;
 use opaque_e2e::control_plane::FIELD_MANAGER;
+use opaque_e2e::poll::until;
 use serde_json::{Value, json};
 
 #[tokio::test]
@@ -129,15 +130,12 @@ async fn assert_table_of_clusters(client: &Client) -> Result<()> {
 /// The source of `kubectl explain opaquecluster.spec.shards`.
 async fn assert_explained(client: &Client) -> Result<()> {
     // The server publishes it a moment after it serves the kinds.
-    let limit = Instant::now() + Duration::from_secs(60);
-    let document: Value = loop {
+    let look = || async {
         let request = http::Request::get("/openapi/v3/apis/opaque.dev/v1alpha1").body(Vec::new())?;
-        match client.request(request).await {
-            Ok(document) => break document,
-            Err(error) if Instant::now() > limit => return Err(error.into()),
-            Err(_) => tokio::time::sleep(Duration::from_millis(50)).await,
-        }
+        Ok(Some(client.request(request).await?))
     };
+    let (document, _): (Value, _) =
+        until("kinds are explained", Duration::from_secs(60), look).await?;
     let cluster = &document["components"]["schemas"]["dev.opaque.v1alpha1.OpaqueCluster"];
     let shards = &cluster["properties"]["spec"]["properties"]["shards"]["description"];
     assert!(

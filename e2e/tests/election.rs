@@ -2,7 +2,6 @@
 #![expect(clippy::unwrap_used, reason = "a panic of a helper is a failed test")]
 
 use std::collections::BTreeMap;
-use std::process::Command;
 use std::time::Duration;
 
 use anyhow::{Context, Result};
@@ -10,6 +9,7 @@ use k8s_openapi::api::coordination::v1::Lease;
 use kube::Api;
 use kube::api::{Patch, PatchParams, PostParams};
 use opaque_e2e::ControlPlane;
+use opaque_e2e::processes::signal;
 use opaque_election::without_retries;
 use opaque_election::{Election, Policy};
 use serde_json::json;
@@ -151,22 +151,16 @@ async fn a_holder_that_cannot_renew_stops_in_time() -> Result<()> {
     let control_plane = ControlPlane::start().await?;
     let held = timeout(LIMIT, candidate(&control_plane, "one")?.acquire()).await?;
     let [_, apiserver] = control_plane.processes();
-    signal(apiserver, "STOP")?;
+    signal(apiserver, "STOP").await?;
     let stopped = Instant::now();
     let lost = timeout(LIMIT, held.lost()).await;
     let after = stopped.elapsed();
-    signal(apiserver, "CONT")?;
+    signal(apiserver, "CONT").await?;
     lost?;
     assert!(!held.is_held());
     assert!(after < policy().lease_duration(), "held for {after:?} without the API");
     // The holder leads again when it can, with a higher token.
     let again = timeout(LIMIT, candidate(&control_plane, "two")?.acquire()).await?;
     assert!(again.token() > held.token());
-    Ok(())
-}
-
-fn signal(process: u32, name: &str) -> Result<()> {
-    let status = Command::new("kill").args([&format!("-{name}"), &process.to_string()]).status()?;
-    anyhow::ensure!(status.success(), "kill -{name} failed");
     Ok(())
 }

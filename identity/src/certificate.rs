@@ -121,23 +121,16 @@ impl Identity {
             return Err(CertificateError::Uris(leaf.uris.len()));
         };
         let uri: ShardUri = uri.parse().map_err(CertificateError::Uri)?;
-        match leaf.extension().map_err(CertificateError::Extension)? {
-            None => Ok(Self {
-                uri,
-                capabilities: Capabilities::NODE,
-                ranges: Ranges::whole(),
-                role: Role::Node,
-            }),
-            Some(extension) if extension.shard() != uri.shard() => {
-                Err(CertificateError::Shard { uri: uri.shard(), extension: extension.shard() })
-            }
-            Some(extension) => Ok(Self {
-                uri,
-                capabilities: extension.capabilities(),
-                ranges: extension.ranges().clone(),
-                role: extension.role(),
-            }),
+        let Some(extension) = leaf.extension().map_err(CertificateError::Extension)? else {
+            let (capabilities, ranges) = (Capabilities::NODE, Ranges::whole());
+            return Ok(Self { uri, capabilities, ranges, role: Role::Node });
+        };
+        let (shard, role) = (extension.shard(), extension.role());
+        if shard != uri.shard() {
+            return Err(CertificateError::Shard { uri: uri.shard(), extension: shard });
         }
+        let (capabilities, ranges) = (extension.capabilities(), extension.ranges().clone());
+        Ok(Self { uri, capabilities, ranges, role })
     }
 }
 

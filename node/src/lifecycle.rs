@@ -253,4 +253,4 @@ fn is_of(held: &Serving, map: &Map) -> bool {
 }
 
 #[cfg(test)]
-mod tests;
+pub(crate) mod tests;

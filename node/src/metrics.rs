@@ -4,11 +4,12 @@
 //! its client. A query is counted by its outcome and its durations, which follow from public
 //! geometry.
 
+use std::fmt;
 use std::sync::Arc;
 use std::time::{Duration, Instant};
 
 use async_trait::async_trait;
-use prometheus_client::encoding::EncodeLabelSet;
+use prometheus_client::encoding::{DescriptorEncoder, EncodeLabelSet, EncodeMetric};
 use prometheus_client::metrics::counter::Counter;
 use prometheus_client::metrics::family::Family;
 use prometheus_client::metrics::histogram::Histogram;
@@ -101,43 +102,34 @@ impl Default for Metrics {
 impl Metrics {
     /// A registry with these counts.
     pub fn registry(&self) -> Registry {
-        let Self {
-            queries,
-            seconds,
-            loads,
-            peer_failures,
-            connections_closed,
-            requests_refused,
-            answers_unread,
-        } = self.clone();
         let mut registry = Registry::with_prefix("opaque_node");
-        registry.register("queries", "Private lookups by outcome", queries);
+        registry.register("queries", "Private lookups by outcome", self.queries.clone());
         registry.register_with_unit(
             "query_duration",
             "Duration of answered lookups by stage; scan and hint are those of the slowest shard",
             Unit::Seconds,
-            seconds,
+            self.seconds.clone(),
         );
-        registry.register("loads", "Loads by outcome", loads);
+        registry.register("loads", "Loads by outcome", self.loads.clone());
         registry.register(
             "peer_failures",
             "Failed calls to replicas, by kind; each is retried at another replica",
-            peer_failures,
+            self.peer_failures.clone(),
         );
         registry.register(
             "connections_closed",
             "Connections that this node closed, by reason",
-            connections_closed,
+            self.connections_closed.clone(),
         );
         registry.register(
             "requests_refused",
             "Requests of clients that were refused before their body was read, by reason",
-            requests_refused,
+            self.requests_refused.clone(),
         );
         registry.register(
             "answers_unread",
             "Answers that were dropped because the other side did not read them",
-            answers_unread,
+            self.answers_unread.clone(),
         );
         registry
     }
@@ -212,6 +204,19 @@ impl Drop for Observed {
     fn drop(&mut self) {
         self.counts.get_or_create(&Outcome { outcome: self.outcome }).inc();
     }
+}
+
+/// Encodes metrics without labels: names, helps and values.
+pub(crate) fn encode_all<'a, M: EncodeMetric>(
+    encoder: &mut DescriptorEncoder<'_>,
+    metric: fn(u64) -> M,
+    all: impl IntoIterator<Item = (&'a str, &'a str, u64)>,
+) -> fmt::Result {
+    for (name, help, value) in all {
+        let metric = metric(value);
+        metric.encode(encoder.encode_descriptor(name, help, None, metric.metric_type())?)?;
+    }
+    Ok(())
 }
 
 /// The label for a status.

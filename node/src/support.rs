@@ -2,17 +2,53 @@
 
 #[path = "../../store/src/tests/disk.rs"]
 pub(crate) mod disk;
+#[path = "../tests/support/publish.rs"]
+pub(crate) mod publish;
+
+use std::io;
+use std::sync::Arc;
+use std::sync::atomic::{AtomicBool, AtomicU32, Ordering};
+use std::time::Duration;
 
 use async_trait::async_trait;
 use opaque_store::UnixMillis;
+use prometheus_client::collector::Collector;
+use prometheus_client::encoding::text::encode;
+use prometheus_client::registry::Registry;
+use tempfile::TempDir;
+use tokio::sync::watch;
+use tokio::time::{sleep, timeout};
 
-use crate::coordination::{Map, MemberRecord};
+use crate::coordination::{
+    Change, Coordination, CoordinationError, FileCoordination, Leader, Leadership, Map,
+    MemberRecord, Outcome, Snapshot, Waited,
+};
 use crate::map::call::{
     CallError, Description, EvaluateCall, EvaluateReply, Greeter, Hello, NumberedRow, Replica,
     RowsCall, ShardCaller,
 };
 use crate::map::placement::{self, ShardId, Shards};
 use crate::shard::served::Serving;
+
+/// Waits until a condition holds.
+pub(crate) async fn until(what: &str, condition: impl AsyncFn() -> bool) {
+    let looking = async {
+        while !condition().await {
+            sleep(Duration::from_millis(5)).await;
+        }
+    };
+    let looked = timeout(Duration::from_secs(60), looking).await;
+    assert!(looked.is_ok(), "waited in vain until {what}");
+}
+
+/// What a scrape reads from a collector.
+pub(crate) fn scrape(collector: impl Collector) -> String {
+    let mut registry = Registry::with_prefix("opaque_node");
+    registry.register_collector(Box::new(collector));
+    let mut text = String::new();
+    encode(&mut text, &registry).unwrap();
+    text
+}
 
 /// A shard map with equal shards.
 pub(crate) fn map(generation: u64, shards: u32, tables: &[(&str, u64)]) -> Map {
@@ -37,23 +73,8 @@ pub(crate) fn member(node: &str, shard: u32, heartbeat: UnixMillis) -> MemberRec
     MemberRecord {
         node: node.to_owned(),
         shard: ShardId(shard),
-        client_address: String::new(),
-        peer_address: String::new(),
-        active_generation: 0,
-        prepared_generation: 0,
-        preparing: None,
-        failed: None,
-        message: String::new(),
-        resident_bytes: 0,
         heartbeat,
-        trust: None,
-        certificate: None,
-        map: None,
-        tables: [].into(),
-        missing: [].into(),
-        unreachable: Vec::new(),
-        store: None,
-        probes: [].into(),
+        ..MemberRecord::default()
     }
 }
 
@@ -79,5 +100,144 @@ impl ShardCaller for Nobody {
 impl Greeter for Nobody {
     async fn hello(&self, _: &Replica, _: u64) -> Result<Hello, CallError> {
         Err(CallError::TryAnother("no peer answers".into()))
+    }
+}
+
+/// A coordination whose state can be out of reach: calls fail, and the watch shows nothing new.
+pub(crate) struct Interrupted {
+    pub(crate) files: FileCoordination,
+    pub(crate) away: AtomicBool,
+    /// Whether the next proposal succeeds but returns an error.
+    pub(crate) loses_answer: AtomicBool,
+    /// How many calls have failed.
+    pub(crate) failures: AtomicU32,
+    /// How often the active map was read.
+    pub(crate) reads: AtomicU32,
+    snapshots: watch::Receiver<Arc<Snapshot>>,
+}
+
+impl Interrupted {
+    pub(crate) async fn open(directory: &TempDir) -> Arc<Self> {
+        let files = FileCoordination::open(directory.path().join("state")).await.unwrap();
+        let mut heard = files.watch();
+        let (sender, snapshots) = watch::channel(heard.borrow().clone());
+        let (away, loses_answer) = (AtomicBool::new(false), AtomicBool::new(false));
+        let (failures, reads) = (AtomicU32::new(0), AtomicU32::new(0));
+        let way = Arc::new(Self { files, away, loses_answer, failures, reads, snapshots });
+        let listening = Arc::clone(&way);
+        tokio::spawn(async move {
+            while !sender.is_closed() {
+                let _ = timeout(Duration::from_millis(20), heard.changed()).await;
+                if !listening.away.load(Ordering::SeqCst) {
+                    sender.send_replace(heard.borrow().clone());
+                }
+            }
+        });
+        way
+    }
+
+    fn check(&self) -> Result<(), CoordinationError> {
+        if self.away.load(Ordering::SeqCst) { Err(self.failure()) } else { Ok(()) }
+    }
+
+    fn failure(&self) -> CoordinationError {
+        self.failures.fetch_add(1, Ordering::SeqCst);
+        let source = io::ErrorKind::ConnectionRefused.into();
+        CoordinationError::Io { object: "the API server".to_owned(), source }
+    }
+}
+
+#[async_trait]
+impl Coordination for Interrupted {
+    async fn heartbeat(&self, member: &MemberRecord) -> Result<(), CoordinationError> {
+        self.check()?;
+        self.files.heartbeat(member).await
+    }
+
+    async fn leave(&self, node: &str) -> Result<(), CoordinationError> {
+        self.files.leave(node).await
+    }
+
+    async fn members(&self) -> Result<Vec<MemberRecord>, CoordinationError> {
+        self.files.members().await
+    }
+
+    async fn try_lead(&self, node: &str) -> Result<Option<Leadership>, CoordinationError> {
+        self.check()?;
+        self.files.try_lead(node).await
+    }
+
+    async fn leader(&self) -> Result<Option<Leader>, CoordinationError> {
+        self.files.leader().await
+    }
+
+    async fn active(&self) -> Result<Option<Map>, CoordinationError> {
+        self.reads.fetch_add(1, Ordering::SeqCst);
+        self.check()?;
+        self.files.active().await
+    }
+
+    async fn proposed(&self) -> Result<Option<Map>, CoordinationError> {
+        self.check()?;
+        self.files.proposed().await
+    }
+
+    async fn initialize(&self, shards: Shards) -> Result<Map, CoordinationError> {
+        self.files.initialize(shards).await
+    }
+
+    async fn restore(
+        &self,
+        lead: &Leadership,
+        shards: Shards,
+        now: UnixMillis,
+    ) -> Result<(), CoordinationError> {
+        self.files.restore(lead, shards, now).await
+    }
+
+    async fn propose(
+        &self,
+        change: Change,
+        expected: u64,
+        now: UnixMillis,
+    ) -> Result<Map, CoordinationError> {
+        self.check()?;
+        let proposed = self.files.propose(change, expected, now).await?;
+        if self.loses_answer.swap(false, Ordering::SeqCst) {
+            Err(self.failure())
+        } else {
+            Ok(proposed)
+        }
+    }
+
+    async fn activate(&self, lead: &Leadership, generation: u64) -> Result<Map, CoordinationError> {
+        self.files.activate(lead, generation).await
+    }
+
+    async fn reject(
+        &self,
+        lead: &Leadership,
+        generation: u64,
+        reason: &str,
+    ) -> Result<(), CoordinationError> {
+        self.files.reject(lead, generation, reason).await
+    }
+
+    async fn withdraw(&self, generation: u64, reason: &str) -> Result<(), CoordinationError> {
+        self.check()?;
+        self.files.withdraw(generation, reason).await
+    }
+
+    async fn note_wait(&self, lead: &Leadership, waited: Waited) -> Result<(), CoordinationError> {
+        self.files.note_wait(lead, waited).await
+    }
+
+    async fn outcome(&self, generation: u64) -> Result<Outcome, CoordinationError> {
+        self.check()?;
+        self.files.outcome(generation).await
+    }
+
+    fn watch(&self) -> watch::Receiver<Arc<Snapshot>> {
+        self.snapshots.clone()
     }
 }

@@ -2,6 +2,10 @@
 //! uses.
 #![expect(clippy::unwrap_used, reason = "tests")]
 
+#[expect(dead_code, reason = "other tests publish squares")]
+#[path = "support/publish.rs"]
+mod publish;
+
 use std::path::Path;
 use std::process::Command;
 use std::sync::Arc;
@@ -11,12 +15,8 @@ use opaque_node::map::placement::{self, Shards};
 use opaque_node::shard::loader::Loader;
 use opaque_node::shard::pool::CpuPool;
 use opaque_node::shard::served::resident_bytes;
-use opaque_pir::cost::Link;
-use opaque_pir::table::{Column, ColumnType, Role, Schema, Value, encode_row};
-use opaque_store::prepare::{self, Load};
-use opaque_store::{Store, UnixMillis, Writer};
-use rand::SeedableRng;
-use rand::rngs::StdRng;
+use opaque_pir::table::{ColumnType, Value};
+use opaque_store::{Store, UnixMillis};
 
 /// Tells the measuring process where the store is.
 const STORE: &str = "OPAQUE_TEST_STORE";
@@ -26,31 +26,10 @@ const MIB: u64 = 1 << 20;
 const MARGIN: u64 = 64 * MIB;
 
 /// A table of wide rows: a whole plane, and a few partitions of several MiB.
-async fn publish(store: &Store) {
-    let column = |name: &str, column_type, role| Column {
-        name: name.to_owned(),
-        column_type,
-        role,
-        nullable: false,
-    };
-    let columns = vec![
-        column("n", ColumnType::Int, Role::Key),
-        column("text", ColumnType::Text, Role::Payload),
-    ];
-    let schema = Schema::new("wide".to_owned(), columns).unwrap();
-    let row = |n: i64| {
-        let text = format!("{n:06}").repeat(550);
-        encode_row(&schema, &[Value::Int(n), Value::Text(text)]).unwrap()
-    };
-    let load = Load {
-        schema: schema.clone(),
-        rows: (0..4_000).map(row).collect(),
-        link: Link::default(),
-        created: UnixMillis(0),
-        writer: Writer { node: "test".to_owned(), incarnation: "1".to_owned() },
-    };
-    let pool = rayon::ThreadPoolBuilder::new().num_threads(2).build().unwrap();
-    prepare::prepare(store, load, StdRng::seed_from_u64(1), |_| {}, &pool).await.unwrap();
+async fn publish_wide_rows(store: &Store) {
+    let columns = [("n", ColumnType::Int), ("text", ColumnType::Text)];
+    let row = |n: i64| [Value::Int(n), Value::Text(format!("{n:06}").repeat(550))];
+    publish::publish(store, "wide", columns, (0..4_000).map(row), 1).await;
 }
 
 /// A number of `/proc/self/status`, in bytes.
@@ -101,7 +80,7 @@ async fn measure() {
 async fn a_load_takes_what_its_manifests_say() {
     let directory = tempfile::tempdir().unwrap();
     let path: &Path = directory.path();
-    publish(&Store::open(path.to_str().unwrap()).unwrap()).await;
+    publish_wide_rows(&Store::open(path.to_str().unwrap()).unwrap()).await;
     let mut measuring = Command::new(std::env::current_exe().unwrap());
     measuring.args(["--exact", "measure", "--ignored", "--nocapture"]).env(STORE, path);
     let output = measuring.output().unwrap();

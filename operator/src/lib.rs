@@ -20,6 +20,14 @@
 //! rules are CEL. The operator handles no query traffic and holds no secrets of clients.
 #![forbid(unsafe_code)]
 
+/// An object of the type that is expected, from its JSON.
+#[cfg(test)]
+macro_rules! object {
+    ($json:tt) => {
+        serde_json::from_value(serde_json::json!($json)).unwrap()
+    };
+}
+
 pub mod args;
 mod certificates;
 pub mod claims;

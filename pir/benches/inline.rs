@@ -20,8 +20,7 @@ use opaque_pir::inline::{
 };
 use opaque_pir::machine::VectorKernel;
 use opaque_pir::scan::plain_read;
-use opaque_pir::seed::IndexSeed;
-use opaque_pir::seed::Salt;
+use opaque_pir::seed::{IndexSeed, Salt};
 use rand::rngs::StdRng;
 use rand::{Rng, SeedableRng};
 use rayon::prelude::*;

@@ -33,8 +33,11 @@ mod words;
 pub use answer::{AnswerView, Share, answer_bytes, recover_byte};
 pub use combine::{CombineError, Combiner};
 pub use error::CodecError;
-pub use header::{KeyDigest, LOOKUPS_PER_MESSAGE, Material};
+pub use header::{KeyDigest, Material};
 pub use kind::Kind;
 pub use partial::{Partial, partial_bytes, partial_max_bytes};
 pub use query::{QueryView, QueryWriter, query_bytes};
 pub use slice::{Slice, SliceMaterial, probe_slice, slice, slice_bytes, slice_max_bytes};
+
+/// Maximum lookups of one query.
+pub const LOOKUPS_PER_MESSAGE: u16 = 64;

@@ -60,6 +60,17 @@ pub(crate) mod tests {
         IndexSeed::new(&Salt([salt; 32]), "t", 1, column, &geometry(1))
     }
 
+    /// Pseudo-random bytes, the same on every machine.
+    pub(crate) fn bytes(seed: u64, length: usize) -> Vec<u8> {
+        let mut bytes = vec![0; length];
+        blake3::Hasher::new().update(&seed.to_le_bytes()).finalize_xof().fill(&mut bytes);
+        bytes
+    }
+
+    pub(crate) fn words(seed: u64, length: usize) -> Vec<u32> {
+        bytes(seed, 4 * length).as_chunks().0.iter().map(|word| u32::from_le_bytes(*word)).collect()
+    }
+
     fn geometry(page_rows: u32) -> Geometry {
         Geometry::new(4096, 2048, page_rows).unwrap()
     }

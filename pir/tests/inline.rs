@@ -4,6 +4,9 @@
 //! client and epoch.
 #![expect(clippy::unwrap_used, clippy::panic, reason = "a test, helpers included")]
 
+#[path = "support/stream.rs"]
+mod stream;
+
 use opaque_pir::geometry::Geometry;
 use opaque_pir::inline::{
     Chain, InlineError, InlineQuery, PUBLIC_BYTES, PlaneTables, PublicElements, PublicPart,
@@ -11,27 +14,15 @@ use opaque_pir::inline::{
 };
 use opaque_pir::machine::VectorKernel;
 use opaque_pir::seed::IndexSeed;
-use opaque_pir::seed::Salt;
 use proptest::prelude::*;
+use stream::{COLUMN, SALT, stream, words};
 
 /// The rows of all kinds of planes.
 const ROWS: [usize; 5] = [4096, 2048, 1024, 512, 256];
-const SALT: Salt = Salt(*b"opaque known-answer vectors salt");
-const COLUMN: u32 = 7;
 
 fn seed() -> IndexSeed {
     let geometry = Geometry::new(4096, 2048, 16).unwrap();
     IndexSeed::new(&SALT, "weather", 11, COLUMN, &geometry)
-}
-
-fn stream(name: &str, length: usize) -> Vec<u8> {
-    let mut bytes = vec![0; length];
-    blake3::Hasher::new().update(name.as_bytes()).finalize_xof().fill(&mut bytes);
-    bytes
-}
-
-fn words(name: &str, length: usize) -> Vec<u32> {
-    stream(name, 4 * length).as_chunks().0.iter().map(|w| u32::from_le_bytes(*w)).collect()
 }
 
 fn tables(rows: usize) -> PlaneTables {

@@ -10,12 +10,11 @@
 #[path = "support/lwe.rs"]
 mod lwe;
 
+use lwe::{EPOCH, Index, seed};
 use opaque_pir::codec::{
     AnswerView, Combiner, KeyDigest, Material, Partial, QueryView, QueryWriter, Share, Slice,
     answer_bytes, query_bytes, recover_byte, slice,
 };
-use opaque_pir::geometry::Geometry;
-use opaque_pir::hint::{Hint, HintBuilder};
 use opaque_pir::machine::ScanKernel;
 use opaque_pir::params::{
     DELTA, ENCRYPTED_SECRET_BYTES, PLAINTEXT_MODULUS, PLANE_CIPHERTEXT_BYTES, RING_DEGREE,
@@ -23,53 +22,15 @@ use opaque_pir::params::{
 };
 use opaque_pir::probe::Probe;
 use opaque_pir::scan::{Partition, scan};
-use opaque_pir::seed::IndexSeed;
-use opaque_pir::seed::Salt;
+use rand::SeedableRng;
 use rand::rngs::StdRng;
-use rand::{Rng, SeedableRng};
 use rayon::prelude::*;
 
-const SALT: Salt = Salt([42; 32]);
-const COLUMN: u32 = 1;
-
-fn seed(geometry: &Geometry) -> IndexSeed {
-    IndexSeed::new(&SALT, "t", EPOCH, COLUMN, geometry)
-}
-const EPOCH: u64 = 5;
 const T: i64 = PLAINTEXT_MODULUS as i64;
 /// E[D²] for uniform bytes −128..127.
 const MEAN_SQUARE: f64 = 5461.5;
 
-struct Index {
-    geometry: Geometry,
-    partitions: Vec<Partition>,
-    hint: Hint,
-}
-
 impl Index {
-    /// Uniform bytes, as whitening makes them.
-    fn new(rows: u32, buckets: u32, rng: &mut StdRng) -> Self {
-        let geometry = Geometry::new(rows, buckets, 1).unwrap();
-        let mut builder = HintBuilder::new(seed(&geometry), &geometry);
-        let mut partitions = Vec::new();
-        for j in 0..geometry.partitions() {
-            let mut bytes = vec![0; geometry.partition_bytes()];
-            rng.fill_bytes(&mut bytes);
-            builder.add(j, &bytes).unwrap();
-            partitions.push(Partition::try_from((&bytes[..], &geometry)).unwrap());
-        }
-        Self { geometry, partitions, hint: builder.finish().unwrap() }
-    }
-
-    fn byte(&self, row: usize, bucket: u32) -> u8 {
-        let (j, k) = (bucket as usize / RING_DEGREE, bucket as usize % RING_DEGREE);
-        self.partitions[j].bytes()[row * RING_DEGREE + k]
-    }
-
-    fn encrypt(&self, bucket: u32, rng: &mut StdRng) -> lwe::Encrypted {
-        lwe::encrypt(&seed(&self.geometry), self.geometry.partitions(), bucket, rng)
-    }
-
     /// Rows of the hint.
     fn hint_rows(&self) -> impl ParallelIterator<Item = &[u32]> {
         self.hint.planes().par_iter().flat_map(|plane| plane.par_chunks_exact(RING_DEGREE))

@@ -10,57 +10,27 @@
 #[path = "support/lwe.rs"]
 mod lwe;
 
+use lwe::Index;
 use opaque_pir::codec::recover_byte;
-use opaque_pir::geometry::{Geometry, round_word};
-use opaque_pir::hint::{Hint, HintBuilder};
+use opaque_pir::geometry::round_word;
 use opaque_pir::machine::ScanKernel;
 use opaque_pir::params::{MAX_BUCKETS, PLAINTEXT_MODULUS, RING_DEGREE};
 use opaque_pir::scan::{Partition, scan};
-use opaque_pir::seed::IndexSeed;
-use opaque_pir::seed::Salt;
 use rand::rngs::StdRng;
 use rand::{Rng, SeedableRng};
 use rayon::prelude::*;
 
-const SALT: Salt = Salt([43; 32]);
-const COLUMN: u32 = 2;
-
-fn seed(geometry: &Geometry) -> IndexSeed {
-    IndexSeed::new(&SALT, "t", 1, COLUMN, geometry)
-}
 const T: i64 = PLAINTEXT_MODULUS as i64;
 /// Lookups of one measurement. The draw of a secret moves a lookup's own deviation by 2 %.
 const LOOKUPS: u32 = 24;
 
 /// The smallest buckets, so that even the largest C is 256 MiB: whitened, as a table's are.
-struct Index {
-    geometry: Geometry,
-    partitions: Vec<Partition>,
-    hint: Hint,
-}
-
 impl Index {
-    fn new(buckets: u32, rng: &mut StdRng) -> Self {
-        let geometry = Geometry::new(256, buckets, 1).unwrap();
-        let mut builder = HintBuilder::new(seed(&geometry), &geometry);
-        let mut partitions = Vec::new();
-        for j in 0..geometry.partitions() {
-            let mut bytes = vec![0; geometry.partition_bytes()];
-            rng.fill_bytes(&mut bytes);
-            builder.add(j, &bytes).unwrap();
-            partitions.push(Partition::try_from((&bytes[..], &geometry)).unwrap());
-        }
-        Self { geometry, partitions, hint: builder.finish().unwrap() }
-    }
-
     /// The errors of `c' − H'·s` over all rows of some lookups, in units of 1/t.
     fn errors(&self, bits: u32, lookups: u32, rng: &mut StdRng) -> Vec<f64> {
         let buckets = self.geometry.buckets();
         let wanted: Vec<u32> = (0..lookups).map(|_| rng.next_u32() % buckets).collect();
-        let encrypted: Vec<lwe::Encrypted> = wanted
-            .iter()
-            .map(|k| lwe::encrypt(&seed(&self.geometry), self.geometry.partitions(), *k, rng))
-            .collect();
+        let encrypted: Vec<_> = wanted.iter().map(|k| self.encrypt(*k, rng)).collect();
         let round = |words: &[u32]| -> Vec<u32> {
             words.iter().map(|word| round_word(*word, bits)).collect()
         };
@@ -70,14 +40,13 @@ impl Index {
         let sums = scan(ScanKernel::best(), &self.geometry, &partitions, &queries).unwrap();
         let mut errors = Vec::new();
         for ((sums, one), bucket) in sums.iter().zip(&encrypted).zip(&wanted) {
-            let (j, k) = (*bucket as usize / RING_DEGREE, *bucket as usize % RING_DEGREE);
             let rows = self.hint.planes()[0].chunks_exact(RING_DEGREE);
             for (r, (c, row)) in sums.iter().zip(rows).enumerate() {
                 let switch = |word: u32| (i64::from(word) * T + (1 << 31)) >> 32;
                 let terms = row.iter().zip(one.secret.iter());
                 let product = terms.map(|(h, s)| switch(*h) * i64::from(*s)).sum::<i64>();
                 let (c, hs) = (switch(*c) % T, product.rem_euclid(T));
-                let byte = self.partitions[j].bytes()[r * RING_DEGREE + k];
+                let byte = self.byte(r, *bucket);
                 assert_eq!(recover_byte(c as u32, hs as u32), byte);
                 let error = (c - hs) as f64 - f64::from(byte) * T as f64 / 256.0;
                 errors.push(error - (error / T as f64).round() * T as f64);
@@ -102,7 +71,7 @@ fn formula(buckets: u32, bits: u32) -> f64 {
 fn the_error_of_rounded_numbers_is_as_computed() {
     let mut rng = StdRng::seed_from_u64(3);
     for buckets in [1024, 24_576, 94_208, 1 << 17, 1 << 18] {
-        let index = Index::new(buckets, &mut rng);
+        let index = Index::new(256, buckets, &mut rng);
         let bits = index.geometry.rounding().bucket_bits;
         for bits in [bits, 32] {
             let errors = index.errors(bits, LOOKUPS, &mut rng);
@@ -115,7 +84,7 @@ fn the_error_of_rounded_numbers_is_as_computed() {
 #[test]
 fn the_largest_matrix_keeps_its_margin() {
     let mut rng = StdRng::seed_from_u64(4);
-    let index = Index::new(MAX_BUCKETS, &mut rng);
+    let index = Index::new(256, MAX_BUCKETS, &mut rng);
     let bits = index.geometry.rounding().bucket_bits;
     let errors = index.errors(bits, LOOKUPS, &mut rng);
     check(MAX_BUCKETS, bits, &errors);

@@ -55,23 +55,17 @@ fn check_seed(target: &str, name: &str, seed: &[u8]) {
 
 #[test]
 fn rows() {
-    let types = [
-        ("a", ColumnType::Int, Role::Key, false),
-        ("b", ColumnType::Real, Role::Payload, false),
-        ("c", ColumnType::Text, Role::Index, false),
-        ("d", ColumnType::Json, Role::Payload, false),
-        ("e", ColumnType::Bool, Role::Payload, false),
-        ("f", ColumnType::Timestamp, Role::Payload, false),
-        ("g", ColumnType::Int, Role::Index, true),
-        ("h", ColumnType::Text, Role::Payload, true),
-        ("i", ColumnType::Real, Role::Payload, true),
+    let columns = [
+        Column::new("a", ColumnType::Int, Role::Key, false),
+        Column::new("b", ColumnType::Real, Role::Payload, false),
+        Column::new("c", ColumnType::Text, Role::Index, false),
+        Column::new("d", ColumnType::Json, Role::Payload, false),
+        Column::new("e", ColumnType::Bool, Role::Payload, false),
+        Column::new("f", ColumnType::Timestamp, Role::Payload, false),
+        Column::new("g", ColumnType::Int, Role::Index, true),
+        Column::new("h", ColumnType::Text, Role::Payload, true),
+        Column::new("i", ColumnType::Real, Role::Payload, true),
     ];
-    let columns = types.map(|(name, column_type, role, nullable)| Column {
-        name: name.to_owned(),
-        column_type,
-        role,
-        nullable,
-    });
     let schema = Schema::new("t".to_owned(), columns.into()).unwrap();
     let mut values = vec![
         Value::Int(i64::MIN),

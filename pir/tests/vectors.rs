@@ -2,6 +2,9 @@
 //! the wire format or the mathematics, and such a change affects every deployed client and epoch.
 #![expect(clippy::unwrap_used, reason = "a test, helpers included")]
 
+#[path = "support/stream.rs"]
+mod stream;
+
 use opaque_pir::codec::{
     Combiner, KeyDigest, Material, Partial, QueryView, QueryWriter, probe_slice, slice,
 };
@@ -12,22 +15,10 @@ use opaque_pir::probe::Probe;
 use opaque_pir::ring::{Multiplier, public_element};
 use opaque_pir::scan::{Partition, scan};
 use opaque_pir::seed::IndexSeed;
-use opaque_pir::seed::Salt;
+use stream::{COLUMN, SALT, stream, words};
 
-const SALT: Salt = Salt(*b"opaque known-answer vectors salt");
-const COLUMN: u32 = 7;
 const EPOCH: u64 = 11;
 const GENERATION: u64 = 13;
-
-fn stream(name: &str, length: usize) -> Vec<u8> {
-    let mut bytes = vec![0; length];
-    blake3::Hasher::new().update(name.as_bytes()).finalize_xof().fill(&mut bytes);
-    bytes
-}
-
-fn words(name: &str, length: usize) -> Vec<u32> {
-    stream(name, 4 * length).as_chunks().0.iter().map(|w| u32::from_le_bytes(*w)).collect()
-}
 
 fn geometry() -> Geometry {
     Geometry::new(4096, 2048, 16).unwrap()

@@ -57,34 +57,33 @@ impl Server {
 
 fn answer(path: &str, address: SocketAddr) -> String {
     let port = address.port();
+    let ok = |body: &str| ("200 OK", String::new(), body.to_owned());
+    let to =
+        |host: &str| ("302 Found", format!("Location: http://{host}/{MARKER}\r\n"), String::new());
+    let denied = format!("<Error><Code>AccessDenied</Code><Message>{MARKER}</Message></Error>");
     let (status, header, body) = match path {
-        "good.csv" => ("200 OK", String::new(), "city,temp\nOslo,3\n".to_owned()),
+        "good.csv" => ok("city,temp\nOslo,3\n"),
         "long.csv" => {
             let rows: String = (0..20).map(|i| format!("city {i},{i}\n")).collect();
-            ("200 OK", String::new(), format!("city,temp\n{rows}{},7\n", "x".repeat(30_000)))
+            ok(&format!("city,temp\n{rows}{},7\n", "x".repeat(30_000)))
         }
-        "secret.csv" => ("200 OK", String::new(), format!("{MARKER}=1\n")),
-        "quote.csv" => ("200 OK", String::new(), format!("city,temp\nOslo,3\n\"{MARKER},4\n")),
-        "page" => ("200 OK", String::new(), format!("<!doctype html><p>{MARKER}</p>\n")),
-        "semicolon.csv" => ("200 OK", String::new(), "temp;city;more\n3;Oslo;x\n".to_owned()),
-        "doubt.csv" => ("200 OK", String::new(), format!("city,temp\n'{MARKER}',3\n")),
-        "value.csv" => ("200 OK", String::new(), format!("city,temp\nOslo,{MARKER}\n")),
+        "secret.csv" => ok(&format!("{MARKER}=1\n")),
+        "quote.csv" => ok(&format!("city,temp\nOslo,3\n\"{MARKER},4\n")),
+        "page" => ok(&format!("<!doctype html><p>{MARKER}</p>\n")),
+        "semicolon.csv" => ok("temp;city;more\n3;Oslo;x\n"),
+        "doubt.csv" => ok(&format!("city,temp\n'{MARKER}',3\n")),
+        "value.csv" => ok(&format!("city,temp\nOslo,{MARKER}\n")),
         // The metadata server of a machine in AWS: a token, the machine's role, and the role's
         // credentials.
-        "token" => ("200 OK", String::new(), "token".to_owned()),
-        "" => ("200 OK", String::new(), "role".to_owned()),
-        "role" => ("200 OK", String::new(), ROLE.to_owned()),
-        "to-address" => ("302 Found", format!("http://127.0.0.2:{port}/{MARKER}"), String::new()),
-        "to-number" => ("302 Found", format!("http://0x7f.1:{port}/{MARKER}"), String::new()),
-        "to-name" => ("302 Found", format!("http://localhost:{port}/{MARKER}"), String::new()),
-        "to-cloud" => ("302 Found", format!("http://169.254.169.254/{MARKER}"), String::new()),
-        _ => (
-            "403 Forbidden",
-            String::new(),
-            format!("<Error><Code>AccessDenied</Code><Message>{MARKER}</Message></Error>"),
-        ),
+        "token" => ok("token"),
+        "" => ok("role"),
+        "role" => ok(ROLE),
+        "to-address" => to(&format!("127.0.0.2:{port}")),
+        "to-number" => to(&format!("0x7f.1:{port}")),
+        "to-name" => to(&format!("localhost:{port}")),
+        "to-cloud" => to("169.254.169.254"),
+        _ => ("403 Forbidden", String::new(), denied),
     };
-    let header = if header.is_empty() { header } else { format!("Location: {header}\r\n") };
     format!(
         "HTTP/1.1 {status}\r\n{header}Content-Length: {}\r\nLast-Modified: Wed, 21 Oct 2026 07:28:00 GMT\r\n\
          ETag: \"{MARKER}\"\r\nConnection: close\r\n\r\n{body}",

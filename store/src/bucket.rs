@@ -147,52 +147,40 @@ impl Location {
             options = authorities.into_iter().fold(options, ClientOptions::with_root_certificate);
         }
         let unusable = |error: object_store::Error| settings.redacted(&error.to_string());
-        let variables = settings.of(self.provider);
+        // The builders of all providers have the same methods, but share no trait.
+        macro_rules! client {
+            ($builder:ident: $type:ident => $placed:expr) => {{
+                let mut $builder = $type::new().with_client_options(options);
+                for (name, value) in settings.of(self.provider) {
+                    if let Ok(key) = name.to_ascii_lowercase().parse() {
+                        $builder = $builder.with_config(key, value);
+                    }
+                }
+                let mut $builder = $placed.with_retry(retry);
+                if let Some(guard) = guard {
+                    if guard.shared {
+                        let store = $builder.clone().build().map_err(unusable)?;
+                        $builder = $builder.with_credentials(Arc::clone(store.credentials()));
+                    }
+                    $builder = $builder.with_http_connector(guard.connector.clone());
+                }
+                $builder.build().map(|store| Arc::new(store) as _).map_err(unusable)
+            }};
+        }
         match self.provider {
             Provider::S3 => {
                 settings.check_http()?;
-                let mut builder = AmazonS3Builder::new().with_client_options(options);
-                for (name, value) in variables {
-                    if let Ok(key) = name.to_ascii_lowercase().parse() {
-                        builder = builder.with_config(key, value);
-                    }
-                }
-                let builder = builder.with_bucket_name(&self.bucket).with_retry(retry);
                 // Epochs depend on conditional puts: only the first writer creates an object.
-                let builder = builder.with_conditional_put(S3ConditionalPut::ETagMatch);
-                let builder = match guard {
-                    None => builder,
-                    Some(guard) => guard.s3(builder).map_err(unusable)?,
-                };
-                builder.build().map(|store| Arc::new(store) as _).map_err(unusable)
+                let puts = S3ConditionalPut::ETagMatch;
+                client!(builder: AmazonS3Builder => {
+                    builder.with_bucket_name(&self.bucket).with_conditional_put(puts)
+                })
             }
             Provider::Gcs => {
-                let mut builder = GoogleCloudStorageBuilder::new().with_client_options(options);
-                for (name, value) in variables {
-                    if let Ok(key) = name.to_ascii_lowercase().parse() {
-                        builder = builder.with_config(key, value);
-                    }
-                }
-                let builder = builder.with_bucket_name(&self.bucket).with_retry(retry);
-                let builder = match guard {
-                    None => builder,
-                    Some(guard) => guard.gcs(builder).map_err(unusable)?,
-                };
-                builder.build().map(|store| Arc::new(store) as _).map_err(unusable)
+                client!(builder: GoogleCloudStorageBuilder => builder.with_bucket_name(&self.bucket))
             }
             Provider::Azure => {
-                let mut builder = MicrosoftAzureBuilder::new().with_client_options(options);
-                for (name, value) in variables {
-                    if let Ok(key) = name.to_ascii_lowercase().parse() {
-                        builder = builder.with_config(key, value);
-                    }
-                }
-                let builder = builder.with_container_name(&self.bucket).with_retry(retry);
-                let builder = match guard {
-                    None => builder,
-                    Some(guard) => guard.azure(builder).map_err(unusable)?,
-                };
-                builder.build().map(|store| Arc::new(store) as _).map_err(unusable)
+                client!(builder: MicrosoftAzureBuilder => builder.with_container_name(&self.bucket))
             }
         }
     }

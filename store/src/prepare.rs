@@ -22,8 +22,7 @@ use opaque_pir::index::{
     IndexPlan, PartitionError, PlanError, PlannedIndex, TablePlan, plan_table,
 };
 use opaque_pir::inline::{Chain, InlineError, PublicElements, PublicPart, Variant};
-use opaque_pir::seed::IndexSeed;
-use opaque_pir::seed::Salt;
+use opaque_pir::seed::{IndexSeed, Salt};
 use opaque_pir::table::Schema;
 use rand::Rng;
 use rayon::ThreadPool;

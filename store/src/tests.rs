@@ -4,7 +4,8 @@ pub(crate) mod disk;
 mod epochs;
 mod faults;
 
-use std::path::PathBuf;
+use std::path::{Path, PathBuf};
+use std::time::Duration;
 
 use bytes::Bytes;
 use opaque_pir::cost::Link;
@@ -20,12 +21,7 @@ use super::*;
 const KEYS: u64 = 9;
 
 fn schema() -> Schema {
-    let column = |name: &str, role| Column {
-        name: name.to_owned(),
-        column_type: ColumnType::Text,
-        role,
-        nullable: false,
-    };
+    let column = |name, role| Column::new(name, ColumnType::Text, role, false);
     Schema::new("t".to_owned(), vec![column("a", Role::Payload), column("b", Role::Key)]).unwrap()
 }
 
@@ -86,17 +82,45 @@ async fn write(epoch: &EpochWriter) -> Manifest {
     manifest(epoch.epoch(), partitions, vec![plane])
 }
 
+async fn claim(store: &Store) -> EpochWriter {
+    store.claim("t", &writer("n", "1"), UnixMillis::now()).await.unwrap()
+}
+
 async fn publish(store: &Store) -> Manifest {
-    let epoch = store.claim("t", &writer("n", "1"), UnixMillis::now()).await.unwrap();
+    let epoch = claim(store).await;
     let manifest = write(&epoch).await;
     epoch.publish(&manifest).await.unwrap();
     manifest
 }
 
-fn local() -> (TempDir, Store) {
+pub(crate) fn local() -> (TempDir, Store) {
     let directory = TempDir::new().unwrap();
     let store = Store::open(directory.path().to_str().unwrap()).unwrap();
     (directory, store)
+}
+
+/// The names of everything in a folder, sorted.
+pub(crate) fn files(folder: &Path) -> Vec<String> {
+    let mut files = Vec::new();
+    for entry in folder.read_dir().into_iter().flatten() {
+        let path = entry.unwrap().path();
+        if path.is_dir() {
+            files.extend(self::files(&path));
+        }
+        files.push(path.file_name().unwrap().to_str().unwrap().to_owned());
+    }
+    files.sort();
+    files
+}
+
+/// Waits until nothing but its tombstone is left of an epoch.
+pub(crate) async fn given_up(folder: &Path) {
+    let waiting = async {
+        while files(folder) != ["manifest.json"] {
+            tokio::time::sleep(Duration::from_millis(5)).await;
+        }
+    };
+    tokio::time::timeout(Duration::from_secs(20), waiting).await.unwrap();
 }
 
 fn epoch_folder(directory: &TempDir, epoch: u64) -> PathBuf {
@@ -125,7 +149,7 @@ async fn evaluation_keys_are_kept_under_their_digest() {
     store.put_keys(keys.clone()).await.unwrap();
     assert_eq!(store.keys(&digest, KEYS).await.unwrap(), keys);
 
-    let (now, hour) = (UnixMillis::now(), std::time::Duration::from_secs(3600));
+    let (now, hour) = (UnixMillis::now(), Duration::from_secs(3600));
     assert_eq!(store.expire_keys(now, hour).await.unwrap(), 0);
     let later = UnixMillis(now.0 + 3_700_000);
     assert_eq!(store.expire_keys(later, hour).await.unwrap(), 1);

@@ -58,15 +58,9 @@ pub(crate) fn check(size: Size) -> Result<(), BenchError> {
 }
 
 fn schema() -> Result<Schema, SchemaError> {
-    let column = |name: &str, column_type, role| Column {
-        name: name.to_owned(),
-        column_type,
-        role,
-        nullable: false,
-    };
     let columns = vec![
-        column("id", ColumnType::Int, Role::Key),
-        column("payload", ColumnType::Text, Role::Payload),
+        Column::new("id", ColumnType::Int, Role::Key, false),
+        Column::new("payload", ColumnType::Text, Role::Payload, false),
     ];
     Schema::new(TABLE.to_owned(), columns)
 }

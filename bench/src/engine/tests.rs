@@ -145,37 +145,13 @@ fn one_wrong_byte_of_the_matrix_ends_a_run() {
 fn charts_have_a_series_for_each_batch() {
     let one = |size_bytes: u64, batch: usize, shards: u32| Measurement {
         size_bytes,
-        rows: 8192,
-        buckets: 1024,
         batch,
         shards,
         threads: 1,
-        kernel: "scalar",
-        hint_kernel: "scalar",
-        keys: "inline",
-        parameters: "p",
-        repeat: 1,
-        scan_ms: 1.0,
-        scan_spread_ms: 0.0,
-        hint_ms: 1.0,
-        hint_spread_ms: 0.0,
         server_ms: (size_bytes >> 20) as f64 / 16.0 + batch as f64,
-        server_spread_ms: 0.0,
-        client_ms: 1.0,
-        client_spread_ms: 0.0,
         cpu_ms_per_query: 3.0 + f64::from(shards) / 100.0,
-        bytes_up: 1,
-        bytes_down: 1,
-        rss_bytes: 1,
-        read_bandwidth_gb_s: 10.0,
-        scan_to_read: 1.0,
-        hint_to_read: 1.0,
-        server_to_scan: 1.0,
-        query_to_single: None,
-        cpu_to_fewest_shards: None,
-        large_pages: true,
         machine: "m".to_owned(),
-        load_average: None,
+        ..Measurement::default()
     };
     let mut measured = Vec::new();
     for size in [64, 256, 1024, 4096] {

@@ -1,13 +1,18 @@
 //! `opaque query`.
 
 use std::{
-    io::{self, Read, Write},
+    fs,
+    io::{self, Write},
+    path::PathBuf,
     sync::Arc,
 };
 
 use clap::Args;
 use indicatif::{ProgressBar, ProgressStyle};
-use opaque_client::{Client, Event, QueryOptions, Timing, sql::Options};
+use opaque_client::{
+    Client, Event, QueryOptions, Timing,
+    sql::{self, Options, Parameters, ResultSet},
+};
 
 use crate::{
     failure::Failure,
@@ -23,14 +28,22 @@ A statement without WHERE is a public scan: the cluster sees that the whole tabl
 one that has no private plan, but only with --allow-public-scan.
 On this machine, other users can see a command's arguments: `-` keeps the statement out of them.
 
+Several statements are separated by semicolons and run in this order. A statement that fails does not
+stop the next ones, so that the cluster cannot tell from the requests that it failed.
+
 Examples:
   opaque query \"SELECT * FROM weather WHERE city IN ('Tokyo', 'Cairo')\"
   opaque query --param c=Sunny 'SELECT COUNT(*) FROM weather WHERE conditions = :c'
   opaque query --format json --timing 'SELECT city FROM weather LIMIT 5'
+  opaque query -f report.sql --format csv
   echo \"SELECT * FROM weather WHERE city = 'London'\" | opaque query -")]
 pub(crate) struct Arguments {
-    /// The statement; `-` reads it from standard input
-    sql: String,
+    /// The statements; `-` reads them from standard input
+    #[arg(required_unless_present = "file")]
+    sql: Option<String>,
+    /// File with the statements
+    #[arg(short, long, value_name = "FILE", conflicts_with = "sql")]
+    file: Option<PathBuf>,
     /// Format of the answer
     #[arg(long, value_enum, default_value_t)]
     format: Format,
@@ -61,6 +74,7 @@ pub(crate) struct Arguments {
 pub(crate) async fn run(client: Client, arguments: Arguments) -> Result<(), Failure> {
     let Arguments {
         sql,
+        file,
         format,
         null,
         timing,
@@ -70,30 +84,62 @@ pub(crate) async fn run(client: Client, arguments: Arguments) -> Result<(), Fail
         parameters,
         expect,
     } = arguments;
-    let sql = if sql == "-" { read_statement()? } else { sql };
+    let sql = match (sql, file) {
+        (Some(sql), _) if sql == "-" => io::read_to_string(io::stdin())?,
+        (Some(sql), _) => sql,
+        (None, Some(file)) => fs::read_to_string(&file).map_err(|error| {
+            io::Error::new(error.kind(), format!("{}: {error}", file.display()))
+        })?,
+        (None, None) => String::new(),
+    };
+    let parameters: Parameters = parameters.into_iter().collect();
+    let parts = sql::split(&sql, &parameters).map_err(opaque_client::Error::from)?;
     let bar = ProgressBar::hidden();
     let shown = bar.clone();
     let options = QueryOptions {
         plan: Options { pages, allow_public_scan },
-        parameters: parameters.into_iter().collect(),
+        parameters: Parameters::default(),
         scan_mib,
         on_event: Some(Arc::new(move |event| show(&shown, event))),
     };
-    let answered = client.query_and_close(&sql, &options).await;
-    bar.finish_and_clear();
-    let (answer, cost) = answered?;
-    let mut text = Vec::new();
-    present::write(&answer, format, &null, &mut text)?;
-    let mut out = io::stdout().lock();
-    out.write_all(&text)?;
-    out.flush()?;
-    if timing {
-        io::stderr().write_all(describe(&cost).as_bytes())?;
+    let shown = |answered: Result<(ResultSet, Timing), opaque_client::Error>| {
+        bar.finish_and_clear();
+        let (answer, cost) = answered?;
+        let mut text = Vec::new();
+        present::write(&answer, format, &null, &mut text)?;
+        let mut out = io::stdout().lock();
+        out.write_all(&text)?;
+        out.flush()?;
+        if timing {
+            io::stderr().write_all(describe(&cost).as_bytes())?;
+        }
+        match &expect {
+            Some(expected) if !is_expected(&text, expected) => Err(Failure::UnexpectedAnswer),
+            Some(_) | None => Ok(()),
+        }
+    };
+    let [earlier @ .., last] = parts.as_slice() else {
+        // The client's own error for a text without a statement.
+        return shown(client.query_and_close(&sql, &options).await);
+    };
+    let mut failed = 0;
+    for part in earlier {
+        let options = QueryOptions { parameters: part.parameters(&parameters), ..options.clone() };
+        if let Err(failure) = shown(client.query(part.text, &options).await) {
+            failure.report();
+            failed += 1;
+        }
     }
-    match expect {
-        Some(expected) if !is_expected(&text, &expected) => Err(Failure::UnexpectedAnswer),
-        Some(_) | None => Ok(()),
+    let options = QueryOptions { parameters: last.parameters(&parameters), ..options };
+    let outcome = shown(client.query_and_close(last.text, &options).await);
+    if failed == 0 {
+        return outcome;
     }
+    if let Err(failure) = outcome {
+        failure.report();
+        failed += 1;
+    }
+    Err(Failure::Statements { failed, all: parts.len() })
 }
 
 /// Whether two texts are equal apart from line breaks at their ends, which shells and YAML add and
@@ -115,12 +161,6 @@ fn show(bar: &ProgressBar, event: Event) {
         bar.set_length(total.into());
         bar.set_position(buckets.into());
     }
-}
-
-fn read_statement() -> io::Result<String> {
-    let mut sql = String::new();
-    io::stdin().read_to_string(&mut sql)?;
-    Ok(sql)
 }
 
 fn parameter(text: &str) -> Result<(String, String), String> {

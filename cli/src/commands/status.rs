@@ -11,21 +11,29 @@ use opaque_proto::v1::{ReplicaStatus, StatusResponse};
 use tokio::time::{Instant, sleep, timeout_at};
 use tonic::Code;
 
-use super::Connection;
+use super::{Connection, tables::As};
 use crate::{
     failure::Failure,
-    text::{columns, duration, size},
+    listing::{
+        Cell, Listing,
+        Side::{Left, Right},
+    },
+    present::Format,
+    text::{duration, size},
 };
 
 #[derive(Args)]
 #[command(after_help = "\
 Examples:
   opaque status
-  opaque status --wait 60s     wait until every shard serves, at most a minute")]
+  opaque status --wait 60s     wait until every shard serves, at most a minute
+  opaque status --format json  for programs")]
 pub(crate) struct Arguments {
     /// Wait at most this long until every shard serves
     #[arg(long, value_name = "TIME", value_parser = duration)]
     wait: Option<Duration>,
+    #[command(flatten)]
+    list: As,
 }
 
 /// Pause between two checks.
@@ -33,7 +41,7 @@ const POLL: Duration = Duration::from_millis(250);
 
 pub(crate) async fn run(connection: &Connection, arguments: &Arguments) -> Result<(), Failure> {
     let Some(wait) = arguments.wait.filter(|wait| !wait.is_zero()) else {
-        return tell(&look(connection, None).await?);
+        return tell(&look(connection, None).await?, arguments.list.format);
     };
     let end = Instant::now() + wait;
     let mut last = None;
@@ -48,7 +56,7 @@ pub(crate) async fn run(connection: &Connection, arguments: &Arguments) -> Resul
             Err(error) => !may_mend(error),
         };
         if done || timeout_at(end, sleep(POLL)).await.is_err() {
-            return tell(&outcome?);
+            return tell(&outcome?, arguments.list.format);
         }
         last = Some(outcome);
     }
@@ -64,8 +72,8 @@ async fn look(connection: &Connection, end: Option<Instant>) -> Result<StatusRes
     Ok(Client::connect(config)?.status().await?)
 }
 
-fn tell(status: &StatusResponse) -> Result<(), Failure> {
-    show(&mut io::stdout().lock(), status)?;
+fn tell(status: &StatusResponse, format: Format) -> Result<(), Failure> {
+    show(&mut io::stdout().lock(), status, format)?;
     if status.serving {
         Ok(())
     } else {
@@ -94,18 +102,30 @@ fn may_mend(failure: &Failure) -> bool {
         | Failure::BenchMoved
         | Failure::Io(_)
         | Failure::UnexpectedAnswer
+        | Failure::Statements { .. }
         | Failure::TooHeavy { .. }
         | Failure::NotServing(_) => false,
     }
 }
 
-fn show(out: &mut impl Write, status: &StatusResponse) -> io::Result<()> {
+fn show(out: &mut impl Write, status: &StatusResponse, format: Format) -> io::Result<()> {
     let shards = status.shards.iter();
     let rows = shards.flat_map(|shard| {
         shard.replicas.iter().map(|replica| row(shard.shard, replica, status.generation))
     });
-    let header = ["SHARD", "NODE", "ADDRESS", "STATE", "GENERATION", "MEMORY", "MESSAGE"];
-    columns(out, &header, &[4, 5], rows)?;
+    let columns = &[
+        ("shard", "SHARD", Left),
+        ("node", "NODE", Left),
+        ("address", "ADDRESS", Left),
+        ("state", "STATE", Left),
+        ("generation", "GENERATION", Right),
+        ("memory_bytes", "MEMORY", Right),
+        ("message", "MESSAGE", Left),
+    ];
+    Listing { columns, rows: rows.collect() }.write(format, out)?;
+    if format != Format::Table {
+        return Ok(());
+    }
     let leader = if status.leader.is_empty() { "none" } else { &escaped(&status.leader) };
     let state = if status.serving { "serving" } else { "NOT serving" };
     writeln!(
@@ -115,7 +135,7 @@ fn show(out: &mut impl Write, status: &StatusResponse) -> io::Result<()> {
     )
 }
 
-fn row(shard: u32, replica: &ReplicaStatus, generation: u64) -> Vec<String> {
+fn row(shard: u32, replica: &ReplicaStatus, generation: u64) -> Vec<Cell> {
     let state = match replica {
         ReplicaStatus { alive: false, .. } => "gone",
         // The same condition as the node's own `serving`: a node answers from its prepared map as
@@ -128,13 +148,13 @@ fn row(shard: u32, replica: &ReplicaStatus, generation: u64) -> Vec<String> {
         _ => "preparing",
     };
     vec![
-        shard.to_string(),
-        replica.node.clone(),
-        replica.address.clone(),
-        state.to_owned(),
-        replica.active_generation.to_string(),
-        size(replica.resident_bytes),
-        replica.message.clone(),
+        Cell::number(shard.into(), shard.to_string()),
+        Cell::text(replica.node.clone()),
+        Cell::text(replica.address.clone()),
+        Cell::text(state),
+        Cell::number(replica.active_generation, replica.active_generation.to_string()),
+        Cell::number(replica.resident_bytes, size(replica.resident_bytes)),
+        Cell::text(replica.message.clone()),
     ]
 }
 
@@ -198,7 +218,7 @@ mod tests {
         let shards = vec![ShardStatus { replicas: vec![replica], ..ShardStatus::default() }];
         let status = StatusResponse { leader: evil(), shards, ..StatusResponse::default() };
         let mut out = Vec::new();
-        show(&mut out, &status).unwrap();
+        show(&mut out, &status, Format::Table).unwrap();
         let text = String::from_utf8(out).unwrap();
         assert!(!text.contains('\u{1b}') && text.lines().count() == 4, "{text:?}");
     }

@@ -12,14 +12,29 @@ use opaque_pir::{
 use super::costs;
 use crate::{
     failure::Failure,
+    listing::{
+        Cell, Listing,
+        Side::{Left, Right},
+    },
+    present::Format,
     text::{columns, count, size, utc},
 };
+
+/// The form of a list.
+#[derive(Args)]
+pub(crate) struct As {
+    /// Format of the list; those for programs have plain numbers and lower-case names
+    #[arg(long, value_enum, default_value_t)]
+    pub(super) format: Format,
+}
 
 /// A table's name.
 #[derive(Args)]
 pub(crate) struct Name {
     /// The table
     table: String,
+    #[command(flatten)]
+    list: As,
 }
 
 #[derive(Args)]
@@ -34,19 +49,20 @@ pub(crate) struct Rollback {
     epoch: u64,
 }
 
-pub(crate) async fn list(client: &Client) -> Result<(), Failure> {
+pub(crate) async fn list(client: &Client, list: &As) -> Result<(), Failure> {
     let row = |table: Table| {
         let names = table.schema.columns();
         let searchable = table.schema.searchable().filter_map(|i| names.get(i));
         let searchable: Vec<&str> = searchable.map(|column| column.name.as_str()).collect();
         let matrices = table.indexes.iter().map(|index| index.geometry.matrix_bytes()).sum();
+        let number = |number: u64| Cell::number(number, number.to_string());
         vec![
-            table.schema.table().to_owned(),
-            count(table.rows),
-            table.epoch.to_string(),
-            names.len().to_string(),
-            size(matrices),
-            searchable.join(", "),
+            Cell::text(table.schema.table()),
+            Cell::number(table.rows, count(table.rows)),
+            number(table.epoch),
+            number(names.len() as u64),
+            Cell::number(matrices, size(matrices)),
+            Cell::json(strings(&searchable), searchable.join(", ")),
         ]
     };
     let Tables { tables, missing } = client.tables().await?;
@@ -54,21 +70,36 @@ pub(crate) async fn list(client: &Client) -> Result<(), Failure> {
         let (table, reason) = (escaped(table), escaped(reason));
         writeln!(io::stderr(), "table {table} is not served: {reason}")?;
     }
-    if tables.is_empty() && !missing.is_empty() {
+    if tables.is_empty() && list.format == Format::Table {
+        if missing.is_empty() {
+            let hint = "no tables yet: `opaque load SCHEMA.sql DATA.csv` publishes one";
+            writeln!(io::stderr(), "{hint}")?;
+        }
         return Ok(());
     }
-    if tables.is_empty() {
-        writeln!(io::stderr(), "no tables yet: `opaque load SCHEMA.sql DATA.csv` publishes one")?;
-        return Ok(());
-    }
-    let rows = tables.into_iter().map(row);
-    let header = ["TABLE", "ROWS", "EPOCH", "COLUMNS", "MATRICES", "SEARCHABLE"];
-    Ok(columns(&mut io::stdout().lock(), &header, &[1, 2, 3, 4], rows)?)
+    let columns = &[
+        ("table", "TABLE", Left),
+        ("rows", "ROWS", Right),
+        ("epoch", "EPOCH", Right),
+        ("columns", "COLUMNS", Right),
+        ("matrix_bytes", "MATRICES", Right),
+        ("searchable", "SEARCHABLE", Left),
+    ];
+    let listing = Listing { columns, rows: tables.into_iter().map(row).collect() };
+    Ok(listing.write(list.format, &mut io::stdout().lock())?)
+}
+
+/// Texts as a JSON array.
+fn strings(texts: &[&str]) -> String {
+    serde_json::Value::from(texts.to_vec()).to_string()
 }
 
 pub(crate) async fn describe(client: &Client, name: &Name) -> Result<(), Failure> {
     let table = client.describe(&name.table).await?;
     let mut out = io::stdout().lock();
+    if name.list.format != Format::Table {
+        return Ok(described(&table).write(name.list.format, &mut out)?);
+    }
     writeln!(
         out,
         "table {}: {} rows, epoch {}, generation {}\n",
@@ -78,7 +109,8 @@ pub(crate) async fn describe(client: &Client, name: &Name) -> Result<(), Failure
         table.generation
     )?;
     let header = ["COLUMN", "TYPE", "ROLE", "NULL"];
-    columns(&mut out, &header, &[], table.schema.columns().iter().map(column))?;
+    let rows = table.schema.columns().iter().map(|described| column(described).to_vec());
+    columns(&mut out, &header, &[], rows)?;
     writeln!(out, "\nOne private lookup of one page, on one core and a link of {}:", table.link)?;
     let header = [
         "INDEX",
@@ -109,6 +141,51 @@ pub(crate) async fn describe(client: &Client, name: &Name) -> Result<(), Failure
     Ok(())
 }
 
+/// A table's columns for programs, each with the cost of a lookup if it is searchable.
+fn described(table: &Table) -> Listing {
+    let row = |(position, described): (usize, &Column)| {
+        let [name, column_type, role, _] = column(described);
+        let index = table.indexes.iter().find(|index| index.column == position);
+        let cost = index.map(|index| index.geometry.cost(table.link));
+        let number = |number: Option<u64>| match number {
+            Some(number) => Cell::number(number, number.to_string()),
+            None => Cell::none(),
+        };
+        let geometry = index.map(|index| &index.geometry);
+        vec![
+            Cell::text(name),
+            Cell::text(column_type),
+            if role.is_empty() { Cell::none() } else { Cell::text(role) },
+            Cell::truth(described.nullable, "yes"),
+            number(index.map(|index| index.non_null_rows)),
+            number(geometry.map(|geometry| geometry.buckets().into())),
+            number(geometry.map(|geometry| geometry.bucket_bytes() as u64)),
+            number(geometry.map(|geometry| geometry.page_rows().into())),
+            number(cost.map(|cost| cost.matrix_bytes)),
+            number(cost.map(|cost| cost.upload_bytes)),
+            number(cost.map(|cost| cost.download_bytes)),
+            number(cost.map(|cost| cost.lookup_micros())),
+        ]
+    };
+    Listing {
+        columns: &[
+            ("column", "COLUMN", Left),
+            ("type", "TYPE", Left),
+            ("role", "ROLE", Left),
+            ("nullable", "NULL", Left),
+            ("not_null_rows", "NOT NULL", Right),
+            ("buckets", "BUCKETS", Right),
+            ("bucket_bytes", "BYTES EACH", Right),
+            ("rows_per_page", "ROWS/PAGE", Right),
+            ("matrix_bytes", "MATRIX", Right),
+            ("upload_bytes", "UP", Right),
+            ("download_bytes", "DOWN", Right),
+            ("lookup_microseconds", "TIME", Right),
+        ],
+        rows: table.schema.columns().iter().enumerate().map(row).collect(),
+    }
+}
+
 /// The number of the longest row, counted from 1.
 fn place(figures: &TableFigures, rows: u64) -> String {
     let longest = figures.sizes.longest_row.saturating_add(1);
@@ -119,7 +196,7 @@ fn index_name<'a>(table: &'a Table, index: &IndexMeta) -> &'a str {
     table.schema.columns().get(index.column).map_or("?", |column| &column.name)
 }
 
-fn column(column: &Column) -> Vec<String> {
+fn column(column: &Column) -> [String; 4] {
     let column_type = match column.column_type {
         ColumnType::Int => "INT",
         ColumnType::Real => "REAL",
@@ -134,7 +211,7 @@ fn column(column: &Column) -> Vec<String> {
         Role::Payload => "",
     };
     let null = if column.nullable { "yes" } else { "no" };
-    [&column.name, column_type, role, null].map(str::to_owned).to_vec()
+    [&column.name, column_type, role, null].map(str::to_owned)
 }
 
 fn index_row(table: &Table, index: &IndexMeta) -> Vec<String> {
@@ -158,17 +235,26 @@ fn index_row(table: &Table, index: &IndexMeta) -> Vec<String> {
 pub(crate) async fn epochs(client: &Client, name: &Name) -> Result<(), Failure> {
     let rows = client.epochs(&name.table).await?.into_iter().map(|epoch| {
         let digest = epoch.digest.iter().take(8).map(|byte| format!("{byte:02x}")).collect();
+        let digest: String = digest;
         vec![
-            epoch.epoch.to_string(),
-            count(epoch.rows),
-            size(epoch.bytes),
-            utc(epoch.created),
-            digest,
-            if epoch.active { "serving".to_owned() } else { String::new() },
+            Cell::number(epoch.epoch, epoch.epoch.to_string()),
+            Cell::number(epoch.rows, count(epoch.rows)),
+            Cell::number(epoch.bytes, size(epoch.bytes)),
+            Cell::text(utc(epoch.created)),
+            Cell::text(digest),
+            Cell::truth(epoch.active, "serving"),
         ]
     });
-    let header = ["EPOCH", "ROWS", "BYTES", "CREATED", "DIGEST", "STATE"];
-    Ok(columns(&mut io::stdout().lock(), &header, &[0, 1, 2], rows)?)
+    let columns = &[
+        ("epoch", "EPOCH", Right),
+        ("rows", "ROWS", Right),
+        ("bytes", "BYTES", Right),
+        ("created", "CREATED", Left),
+        ("digest", "DIGEST", Left),
+        ("serving", "STATE", Left),
+    ];
+    let listing = Listing { columns, rows: rows.collect() };
+    Ok(listing.write(name.list.format, &mut io::stdout().lock())?)
 }
 
 pub(crate) async fn rollback(client: &Client, to: &Rollback) -> Result<(), Failure> {

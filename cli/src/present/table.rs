@@ -18,19 +18,26 @@ pub(super) fn write(answer: &ResultSet, out: &mut impl Write) -> io::Result<()> 
     let mut table = Table::new();
     table.load_style(STYLE);
     table.set_header(answer.columns.iter().map(|column| Cell::new(escaped(&column.name))));
+    let sides: Vec<_> = (0..answer.columns.len()).map(|column| side(answer, column)).collect();
     for row in &answer.rows {
-        let cells = row.iter().zip(&answer.columns);
-        table.add_row(cells.map(|(value, column)| {
-            let right = matches!(column.column_type, ColumnType::Int | ColumnType::Real);
-            let side = if right { CellAlignment::Right } else { CellAlignment::Left };
-            Cell::new(shown(value)).set_alignment(side)
-        }));
+        let cells = row.iter().zip(&sides);
+        table.add_row(cells.map(|(value, side)| Cell::new(shown(value)).set_alignment(*side)));
     }
     for line in table.lines() {
         writeln!(out, "{}", line.trim_end())?;
     }
     let rows = answer.rows.len();
     writeln!(out, "({rows} {})", if rows == 1 { "row" } else { "rows" })
+}
+
+/// Numbers are aligned to the right. A computed column has them if all its values are numbers.
+fn side(answer: &ResultSet, column: usize) -> CellAlignment {
+    let is_number = |value: &Value| matches!(value, Value::Int(_) | Value::Real(_));
+    let is_numeric = match answer.columns.get(column).and_then(|column| column.column_type) {
+        Some(column_type) => matches!(column_type, ColumnType::Int | ColumnType::Real),
+        None => answer.rows.iter().all(|row| row.get(column).is_some_and(is_number)),
+    };
+    if is_numeric { CellAlignment::Right } else { CellAlignment::Left }
 }
 
 fn shown(value: &Value) -> String {

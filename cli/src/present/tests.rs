@@ -1,4 +1,4 @@
-use opaque_client::sql::{self, Fetched, Kept, Options, OutputColumn, TableMeta};
+use opaque_client::sql::{self, Bounds, Fetched, Options, OutputColumn, TableMeta};
 use opaque_pir::table::{Column, ColumnType, Role, Schema, Value};
 use proptest::prelude::*;
 
@@ -7,7 +7,7 @@ use super::*;
 fn answer(columns: &[(&str, ColumnType)], rows: Vec<Vec<Value>>) -> ResultSet {
     let column = |(name, column_type): &(&str, ColumnType)| OutputColumn {
         name: (*name).to_owned(),
-        column_type: *column_type,
+        column_type: Some(*column_type),
     };
     ResultSet { columns: columns.iter().map(column).collect(), rows }
 }
@@ -26,7 +26,7 @@ fn marked(answer: &ResultSet, format: Format, null: &str) -> String {
 fn schema(answer: &ResultSet) -> Schema {
     let column = |(position, column): (usize, &OutputColumn)| Column {
         name: column.name.clone(),
-        column_type: column.column_type,
+        column_type: column.column_type.unwrap(),
         role: if position == 0 { Role::Index } else { Role::Payload },
         nullable: true,
     };
@@ -214,13 +214,10 @@ fn is_found_as_printed(column_type: ColumnType, value: Value) -> bool {
     let table = TableMeta { schema: &schema, rows: 1, indexes: &[] };
     let parameters = [("p".to_owned(), text.to_owned())].into_iter().collect();
     let statement = sql::parse("SELECT c FROM t WHERE c = :p", &parameters).unwrap();
-    let plan = sql::plan(&statement, &table, &options).unwrap();
-    let mut kept = Kept::default();
-    for (number, row) in (0..).zip(answer.rows.clone()) {
-        plan.keep(&mut kept, number, row);
-    }
+    let plan = sql::plan(&statement, &[table], &options).unwrap();
+    let rows = Fetched::Rows((0..).zip(answer.rows.clone()).collect());
     // A whole REAL may become an INT, which compares as the same number.
-    plan.finish(Fetched::Rows(kept)).unwrap().rows == answer.rows
+    plan.finish(vec![rows], &Bounds::default()).unwrap().rows == answer.rows
 }
 
 proptest! {

@@ -104,12 +104,12 @@ async fn ask(client: &Client, sql: &str, plan: Options) -> Result<ResultSet, Err
 /// How the statement is answered.
 async fn planned(client: &Client, sql: &str, options: Options) -> Way {
     let statement = sql::parse(sql, &Parameters::default()).unwrap();
-    let table = client.describe(statement.table()).await.unwrap();
-    let plan = sql::plan(&statement, &table.meta(), &options).unwrap();
-    match plan.source() {
-        Source::Count(_) => Way::Count,
-        Source::Lookups { .. } => Way::Lookups,
-        Source::PublicScan { .. } => Way::Scan,
+    let table = client.describe(statement.tables().next().unwrap()).await.unwrap();
+    let plan = sql::plan(&statement, &[table.meta()], &options).unwrap();
+    match plan.sources().next() {
+        Some(Source::Count(_)) => Way::Count,
+        Some(Source::Lookups { .. }) => Way::Lookups,
+        Some(Source::PublicScan { .. }) => Way::Scan,
         other => panic!("a new way to answer: {other:?}"),
     }
 }

@@ -36,6 +36,7 @@ mod reach;
 mod repair;
 mod replicas;
 mod rights;
+mod sql;
 #[path = "../../../client/tests/support/statements.rs"]
 mod statements;
 mod stored;

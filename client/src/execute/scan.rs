@@ -2,7 +2,7 @@
 
 use std::{collections::HashSet, sync::Arc, time::Instant};
 
-use opaque_pir::table::decode_row;
+use opaque_pir::table::{Value, decode_row};
 use opaque_proto::v1::{ScanRequest, ScannedRow};
 
 use super::{QueryOptions, Timing};
@@ -12,27 +12,23 @@ use crate::{
     error::Error,
     lookup::LookupError,
     session::calls::{ScanBound, ScanMemory},
-    sql::{Kept, Plan},
 };
 
 /// Buckets read by one call: one partition.
 const PAGE_BUCKETS: u32 = 1024;
 
 impl Client {
-    /// Reads the rows in the clear, all of them or those numbered below `rows_below`, and keeps the
-    /// rows that the answer needs.
+    /// Reads the rows in the clear, all of them or those numbered below `rows_below`.
     ///
     /// The requested buckets depend only on their number. A row that fails its check does not end
-    /// the scan, nor does one that the answer does not need. A node that sends more rows than the
-    /// table has does end it.
+    /// the scan. A node that sends more rows than the table has does end it.
     pub(super) async fn scan(
         &self,
         table: &Arc<Table>,
-        plan: &Plan,
         rows_below: Option<u64>,
         options: &QueryOptions,
         timing: &mut Timing,
-    ) -> Result<Kept, Error> {
+    ) -> Result<Vec<(u64, Vec<Value>)>, Error> {
         let first = table.indexes.first().ok_or(LookupError::NoIndex)?;
         let total = first.geometry.buckets();
         let wanted = rows_below.unwrap_or(u64::MAX).min(table.rows);
@@ -56,7 +52,7 @@ impl Client {
             let rows = rows.filter(|rows| memory.take(rows));
             for row in rows.ok_or(Error::ScanTooLarge { mib: options.scan_mib })? {
                 timing.bytes_down += row.row.len() as u64;
-                scanned.add(table, plan, &row);
+                scanned.add(table, &row);
             }
             timing.requests += 1;
             timing.network += begun.elapsed();
@@ -75,13 +71,13 @@ struct Scanned {
     /// All rows with smaller numbers have arrived, each exactly once.
     wanted: u64,
     seen: HashSet<u64>,
-    kept: Kept,
+    rows: Vec<(u64, Vec<Value>)>,
     fault: Option<Error>,
 }
 
 impl Scanned {
     /// Adds a row, unless an error was found before.
-    fn add(&mut self, table: &Table, plan: &Plan, row: &ScannedRow) {
+    fn add(&mut self, table: &Table, row: &ScannedRow) {
         if self.fault.is_some() {
             return;
         }
@@ -90,19 +86,19 @@ impl Scanned {
             return;
         }
         match decode_row(&table.schema, &row.row) {
-            Ok(values) => plan.keep(&mut self.kept, row.number, values),
+            Ok(values) => self.rows.push((row.number, values)),
             Err(error) => self.fault = Some(LookupError::Row(error).into()),
         }
     }
 
     /// Rows are numbered without gaps, so that missing rows are detected.
-    fn finish(self) -> Result<Kept, Error> {
+    fn finish(self) -> Result<Vec<(u64, Vec<Value>)>, Error> {
         match self.fault {
             Some(fault) => Err(fault),
             None if (self.seen.len() as u64) < self.wanted => {
                 Err(Error::Scan("rows of the table are missing"))
             }
-            None => Ok(self.kept),
+            None => Ok(self.rows),
         }
     }
 }

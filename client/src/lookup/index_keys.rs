@@ -156,3 +156,50 @@ pub enum DecryptError {
     #[error(transparent)]
     Registered(#[from] RegisteredKeysError),
 }
+
+/// The public parts that a node sent, checked against `digests`, which list one part for each plane of
+/// the index. Returns `None` if a part is missing or does not match its digest.
+///
+/// Public parts are cached for the life of the process only. A file would make clients traceable: a
+/// cluster could give one client unique digests, and later recognize it at any address by the parts
+/// that it does not fetch.
+pub fn checked_parts<B: AsRef<[u8]>>(
+    geometry: &Geometry,
+    digests: &[[u8; 32]],
+    parts: &[B],
+) -> Option<Vec<PublicPart>> {
+    if digests.len() != parts.len() {
+        return None;
+    }
+    let one = |((digest, bytes), plane): ((&[u8; 32], &B), usize)| {
+        let (bytes, rows) = (bytes.as_ref(), geometry.plane_rows(plane));
+        (PublicPart::digest(bytes) == *digest).then(|| PublicPart::from_bytes(bytes, rows).ok())?
+    };
+    digests.iter().zip(parts).zip(0..).map(one).collect()
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn part(fill: u8) -> ([u8; 32], Vec<u8>) {
+        let bytes = vec![fill; 2 * opaque_pir::inline::PUBLIC_BYTES];
+        (PublicPart::digest(&bytes), bytes)
+    }
+
+    #[test]
+    fn only_what_the_digests_name_is_accepted() {
+        let ((first, a), (second, b)) = (part(1), part(2));
+        // A plane of 4096 rows has public parts of two rings.
+        let geometry = Geometry::new(8192, 1024, 1).unwrap();
+        let parts = checked_parts(&geometry, &[first, second], &[&a, &b]).unwrap();
+        assert_eq!(
+            parts.iter().map(PublicPart::to_bytes).collect::<Vec<_>>(),
+            [a.clone(), b.clone()]
+        );
+        assert!(checked_parts(&geometry, &[first], &[&b]).is_none());
+        assert!(checked_parts(&geometry, &[first, second], &[&b, &a]).is_none());
+        assert!(checked_parts(&geometry, &[first, second], &[&a]).is_none());
+        assert!(checked_parts(&geometry, &[first], &[&a[1..]]).is_none());
+    }
+}

@@ -41,32 +41,43 @@ pub enum SqlError {
         described: String,
     },
     /// The column does not exist.
-    #[error("table {table:?} has no column {name:?}: its columns are {}", columns.join(", "))]
+    #[error("no column is named {name:?}: {tables}; text is written in single quotes")]
     UnknownColumn {
         /// The name as written.
         name: String,
-        /// The table.
-        table: String,
-        /// Its columns.
-        columns: Vec<String>,
+        /// The tables and their columns.
+        tables: String,
     },
-    /// A condition does not compare a column with a literal.
-    #[error(
-        "{text} does not compare a column with a literal: write `column = 'value'` or the like"
-    )]
-    NoColumn {
-        /// The condition, quoted.
-        text: String,
+    /// SQLite, which computes the answer, refuses the statement.
+    #[error("SQLite does not accept the statement: {message}")]
+    Sqlite {
+        /// SQLite's message.
+        message: String,
     },
-    /// Double quotes where a literal is required.
+    /// The computation of the answer was stopped.
+    #[error("the statement was stopped")]
+    Stopped,
+    /// The answer needs too much memory.
+    #[error("the answer is larger than {} MiB: add a LIMIT or a condition", bytes >> 20)]
+    AnswerTooLarge {
+        /// The limit in bytes.
+        bytes: u64,
+    },
+    /// A column of the answer is binary.
+    #[error("column {column:?} of the answer is a BLOB, which has no text: write hex({column})")]
+    Blob {
+        /// The column.
+        column: String,
+    },
+    /// A parameter is used where its type is unknown.
     #[error(
-        "{text} names a column, because it is in double quotes, and two columns cannot be compared: if it is \
-         meant as text, write {}",
-        as_text(text)
+        ":{name} is not compared with a column of a table, so its type is unknown: write \
+         CAST(:{name} AS INTEGER), CAST(:{name} AS REAL) or CAST(:{name} AS TEXT), and write the \
+         table's name before the column if there are several tables"
     )]
-    DoubleQuoted {
-        /// The name as written.
-        text: String,
+    UntypedParameter {
+        /// The name without the colon.
+        name: String,
     },
     /// The literal cannot be compared with the column's values.
     #[error("column {column:?} is {} and cannot be compared with {literal}: write {write}", type_name(*column_type))]
@@ -112,14 +123,6 @@ pub enum SqlError {
         /// The text as written.
         text: String,
     },
-    /// ORDER BY names a position that does not exist.
-    #[error("ORDER BY {position}: the statement has {columns} output columns, counted from 1")]
-    Position {
-        /// The position as written.
-        position: String,
-        /// Number of output columns.
-        columns: usize,
-    },
     /// The statement has no private plan.
     #[error("not answered privately: {0}")]
     NotPrivate(#[from] Refusal),
@@ -152,9 +155,9 @@ pub enum SqlError {
 pub enum Refusal {
     /// The condition mentions no searchable column.
     #[error(
-        "a private lookup needs `=` or IN on a searchable column ({}), and WHERE only has {}; add \
+        "a private lookup needs `=` or IN on a searchable column ({}), and WHERE {}; add \
          `AND {} = ...`, {PUBLIC}",
-        searchable.join(", "), columns.join(", "),
+        searchable.join(", "), only_has(columns),
         searchable.first().map_or("column", String::as_str)
     )]
     NotSearchable {
@@ -162,6 +165,49 @@ pub enum Refusal {
         columns: Vec<String>,
         /// The searchable columns.
         searchable: Vec<String>,
+    },
+    /// One of several tables has no condition that names it.
+    #[error(
+        "each table needs a private lookup of its own: write `=` or IN on a searchable column of \
+         {table} in WHERE, with the table's name as in `{table}.{} = ...`, {PUBLIC}",
+        searchable.first().map_or("column", String::as_str)
+    )]
+    Unqualified {
+        /// The table's name in the statement.
+        table: String,
+        /// Its searchable columns.
+        searchable: Vec<String>,
+    },
+    /// A column is only compared with a name in double quotes.
+    #[error(
+        "{text} names a column, because it is in double quotes, and a private lookup needs a \
+         literal: if it is meant as text, write {}, {PUBLIC}",
+        as_text(text)
+    )]
+    DoubleQuoted {
+        /// The name as written.
+        text: String,
+    },
+    /// A table has no WHERE of its own, in a statement with other tables or subqueries.
+    #[error(
+        "each table needs a private lookup of its own, and {table} has no condition; add \
+         `WHERE {} = ...` to its SELECT, {PUBLIC}",
+        searchable.first().map_or("column", String::as_str)
+    )]
+    NoCondition {
+        /// The table.
+        table: String,
+        /// Its searchable columns.
+        searchable: Vec<String>,
+    },
+    /// The lookups of all tables exceed the limit.
+    #[error(
+        "its tables take {lookups} lookups together, and a statement may take \
+         {LOOKUPS_PER_STATEMENT}; write fewer literals or a smaller --pages"
+    )]
+    TooManyTables {
+        /// Number of lookups.
+        lookups: u64,
     },
     /// The condition uses searchable columns only in comparisons that no lookup answers.
     #[error(
@@ -223,6 +269,13 @@ fn all_pages(literals: u64, pages: u64) -> String {
          write a LIMIT and no other condition, ORDER BY or DISTINCT, or add --pages {pages} --allow-public-scan \
          to read the whole table publicly (the cluster then learns that you did, but no literal)"
     )
+}
+
+fn only_has(columns: &[String]) -> String {
+    match columns {
+        [] => "compares none with a literal".to_owned(),
+        columns => format!("only has {}", columns.join(", ")),
+    }
 }
 
 /// Converts a name in double quotes to text in single quotes.

@@ -1,5 +1,5 @@
-//! Decides what to fetch for a statement. The decision depends only on the statement's text, the
-//! searchable columns and the row counts. The number and size of the requests therefore reveal
+//! Decides what to fetch for each table of a statement. The decision depends only on the statement's
+//! text, the searchable columns and the row counts. The number and size of the requests therefore reveal
 //! nothing about the data or the literals, whatever else a server states about the table.
 //!
 //! | statement | source |
@@ -11,6 +11,10 @@
 //! | rows with only `<>` or `NOT IN` on a searchable column | public scan, always whole |
 //! | anything else | refused, or a whole public scan if the caller allows one |
 //!
+//! A statement that reads several tables, or one several times, needs a private plan for each of
+//! them, so each of them needs `=` or `IN` in the WHERE of its own SELECT. A condition in ON does not
+//! count: an outer join shows rows that do not satisfy it.
+//!
 //! A literal that no value of the column can equal (NULL, or 2.5 for an INT) is still looked up, as
 //! a decoy whose result is ignored. A missing lookup would reveal that such a literal was there.
 //! The same holds for a literal that cannot be compared with the column's type (`'warm'` for an
@@ -20,13 +24,11 @@
 //! `decide` makes the decision. This file converts the decision to values, whose number and size do
 //! not depend on their type.
 //!
-//! A statement takes at most [`LOOKUPS_PER_STATEMENT`](super::LOOKUPS_PER_STATEMENT) lookups. A
-//! statement that needs more has no private plan.
+//! A statement takes at most [`LOOKUPS_PER_STATEMENT`] lookups. A statement that needs more has no
+//! private plan.
 
 mod decide;
 mod finish;
-mod keep;
-mod search;
 
 use std::collections::HashSet;
 use std::fmt;
@@ -35,15 +37,12 @@ use opaque_pir::geometry::Geometry;
 use opaque_pir::table::{Column, ColumnType, Schema, Value};
 
 use self::decide::{Decision, Wanted, decide};
-pub use self::keep::Kept;
-use super::bind::{Query, bind, column, typed};
 use super::error::Refusal;
-use super::normal::{Constant, Statement};
-use super::predicate::equal_value;
-use super::statement::Literal;
-use super::{Options, SqlError, TableMeta};
+use super::statement::{Literal, Reference, Statement};
+use super::typed::{equal_value, typed};
+use super::{LOOKUPS_PER_STATEMENT, Options, SqlError, TableMeta};
 
-/// What a plan needs to fetch. `Debug` shows no value.
+/// What a plan needs to fetch for one table. `Debug` shows no value.
 #[derive(Clone, PartialEq)]
 #[non_exhaustive]
 pub enum Source {
@@ -85,18 +84,24 @@ impl fmt::Debug for Source {
     }
 }
 
-/// What to fetch for a statement, and how to compute the answer. `Debug` shows only the source.
+/// What to fetch for a statement, and how to compute the answer. `Debug` shows only the sources.
 #[derive(Clone)]
 pub struct Plan {
+    statement: Statement,
+    parts: Vec<Part>,
+}
+
+/// The plan for one reference.
+#[derive(Clone)]
+struct Part {
     source: Source,
     method: Method,
-    /// The statement bound to the table's columns, or the reason why it does not fit them.
-    query: Result<Query, SqlError>,
+    schema: Schema,
 }
 
 impl fmt::Debug for Plan {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        f.debug_struct("Plan").field("source", &self.source).finish_non_exhaustive()
+        f.debug_list().entries(self.sources()).finish()
     }
 }
 
@@ -105,9 +110,9 @@ impl fmt::Debug for Plan {
 enum Method {
     /// The count is known.
     Known(u64),
-    /// The rows of the public scan, or their number.
+    /// The rows of the public scan.
     Scan,
-    /// The rows of the lookups that are not decoys, or their number.
+    /// The rows of the lookups that are not decoys.
     Rows { counted: Vec<bool>, geometry: Geometry },
     /// The count is the sum of the totals of the lookups that are not decoys.
     Matches { counted: Vec<bool> },
@@ -116,44 +121,70 @@ enum Method {
 }
 
 impl Plan {
-    /// What the plan needs to fetch.
-    pub fn source(&self) -> &Source {
-        &self.source
+    /// What the plan needs to fetch, for each of [`Statement::tables`].
+    pub fn sources(&self) -> impl ExactSizeIterator<Item = &Source> {
+        self.parts.iter().map(|part| &part.source)
     }
 
-    /// Whether the rows come from a public scan. The cluster then sees that the table is read, but
-    /// no literal.
+    /// Whether rows come from a public scan. The cluster then sees that the table is read, but no
+    /// literal.
     pub fn is_public(&self) -> bool {
-        matches!(self.source, Source::PublicScan { .. })
+        self.sources().any(|source| matches!(source, Source::PublicScan { .. }))
     }
 }
 
-/// Plans a statement.
+/// Plans a statement. `tables` are those of [`Statement::tables`], in the same order.
 ///
 /// # Errors
-/// [`SqlError::OtherTable`]. [`SqlError::NotPrivate`] if the statement has no private plan of at
-/// most [`LOOKUPS_PER_STATEMENT`](super::LOOKUPS_PER_STATEMENT) lookups and `options` allow no
-/// public scan. A statement that does not fit the table's columns is no error here:
-/// [`Plan::finish`] reports it.
+/// [`SqlError::OtherTable`]. [`SqlError::NotPrivate`] if a table has no private plan, or if all of
+/// them take more than [`LOOKUPS_PER_STATEMENT`] lookups, and `options` allow no public scan. A
+/// statement that does not fit the table's columns is no error here: [`Plan::finish`] reports it.
 pub fn plan(
     statement: &Statement,
-    table: &TableMeta<'_>,
+    tables: &[TableMeta<'_>],
     options: &Options,
 ) -> Result<Plan, SqlError> {
+    if tables.len() != statement.references.len() {
+        return Err(SqlError::Fetched);
+    }
+    let mut parts = Vec::with_capacity(tables.len());
+    for (reference, table) in statement.references.iter().zip(tables) {
+        parts.push(part(statement, reference, table, options)?);
+    }
+    let lookups = parts.iter().map(|part| match &part.source {
+        Source::Lookups { values, pages, .. } => values.len() as u64 * u64::from(*pages),
+        Source::Count(_) | Source::PublicScan { .. } => 0,
+    });
+    let lookups: u64 = lookups.sum();
+    if lookups > LOOKUPS_PER_STATEMENT {
+        return Err(Refusal::TooManyTables { lookups }.into());
+    }
+    Ok(Plan { statement: statement.clone(), parts })
+}
+
+fn part(
+    statement: &Statement,
+    reference: &Reference,
+    table: &TableMeta<'_>,
+    options: &Options,
+) -> Result<Part, SqlError> {
     let (input, schema) = (table.plan_input(), table.schema);
-    let decision = decide(statement, &input, options).map_err(|error| explained(error, schema))?;
-    let (source, method) = match decision {
+    let decision = decide(statement, reference, &input, options);
+    let (source, method) = match decision.map_err(|error| explained(error, schema))? {
         Decision::Count(count) => (Source::Count(count), Method::Known(count)),
         Decision::Scan { rows_below } => (Source::PublicScan { rows_below }, Method::Scan),
-        Decision::Lookups { column: searched, literals, pages, wanted } => {
-            let (position, column) = column(schema, searched.name)?;
+        Decision::Lookups { column: searched, places, pages, wanted } => {
+            // A searchable column is one of the schema's.
+            let (position, column) = schema.column(searched.name).ok_or(SqlError::Fetched)?;
+            let literals = places.iter().filter_map(|place| statement.places.get(*place));
+            let literals: Vec<_> = literals.map(|place| &place.literal).collect();
             let Probes { values, counted } = Probes::new(column, &literals);
             let method = match wanted {
                 Wanted::Rows => Method::Rows { counted, geometry: searched.geometry },
                 Wanted::Matches => Method::Matches { counted },
                 Wanted::Rest => {
                     // If the list contains NULL, `<>` and NOT IN are never true.
-                    let unknown = literals.iter().any(|constant| constant.literal == Literal::Null);
+                    let unknown = literals.contains(&&Literal::Null);
                     let rows = if unknown { 0 } else { searched.non_null_rows };
                     Method::Rest { rows, counted }
                 }
@@ -161,7 +192,7 @@ pub fn plan(
             (Source::Lookups { column: position, values, pages }, method)
         }
     };
-    Ok(Plan { source, method, query: bind(statement, schema) })
+    Ok(Part { source, method, schema: schema.clone() })
 }
 
 /// The error with the table's spelling of its columns. The kind of error stays the same, because a
@@ -187,12 +218,12 @@ struct Probes {
 }
 
 impl Probes {
-    fn new(column: &Column, literals: &[&Constant]) -> Self {
+    fn new(column: &Column, literals: &[&Literal]) -> Self {
         let column_type = column.column_type;
         let (mut values, mut counted) = (Vec::new(), Vec::new());
         let mut seen = HashSet::new();
-        for constant in literals {
-            let typed = typed(column, constant).ok();
+        for literal in literals {
+            let typed = typed(column, literal).ok();
             let value = typed.and_then(|typed| equal_value(column_type, &typed));
             counted.push(value.as_ref().is_some_and(|value| seen.insert(value.search_key())));
             values.push(value.unwrap_or_else(|| decoy(column_type)));

@@ -1,10 +1,10 @@
 //! The input and output of [`Plan::finish`](super::Plan::finish).
 
 use std::fmt;
+use std::sync::Arc;
+use std::sync::atomic::AtomicBool;
 
 use opaque_pir::table::{ColumnType, Value};
-
-use super::Kept;
 
 /// The data that the plan's [`Source`](super::Source) returned. `Debug` shows the kind but none of
 /// the data.
@@ -14,8 +14,8 @@ pub enum Fetched {
     Nothing,
     /// For [`Source::Lookups`](super::Source::Lookups): one result per value, in the same order.
     Lookups(Vec<Found>),
-    /// For [`Source::PublicScan`](super::Source::PublicScan): the rows that the plan kept.
-    Rows(Kept),
+    /// For [`Source::PublicScan`](super::Source::PublicScan): the rows by number, in any order.
+    Rows(Vec<(u64, Vec<Value>)>),
 }
 
 /// The rows found for one value. `Debug` shows nothing: even the total is private.
@@ -26,6 +26,22 @@ pub struct Found {
     pub total_rows: u64,
     /// Row numbers and rows of the fetched pages. These are the value's first rows in load order.
     pub rows: Vec<(u64, Vec<Value>)>,
+}
+
+/// Limits on the computation of an answer.
+#[derive(Debug, Clone)]
+pub struct Bounds {
+    /// Maximum bytes of the answer.
+    pub bytes: u64,
+    /// Set this to stop the computation.
+    pub stop: Arc<AtomicBool>,
+}
+
+impl Default for Bounds {
+    /// 1 GiB.
+    fn default() -> Self {
+        Self { bytes: 1 << 30, stop: Arc::default() }
+    }
 }
 
 /// The answer to a statement. `Debug` shows only its columns.
@@ -40,10 +56,11 @@ pub struct ResultSet {
 /// One column of an answer.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct OutputColumn {
-    /// The name that SQLite would give: the alias, the declared name, or `COUNT(*)`.
+    /// The alias, the declared name, or the text of the expression.
     pub name: String,
-    /// Type of its values.
-    pub column_type: ColumnType,
+    /// Type of the table's column that it shows. `None` for a computed column, whose values may have
+    /// different types.
+    pub column_type: Option<ColumnType>,
 }
 
 impl fmt::Debug for Fetched {

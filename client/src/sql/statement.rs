@@ -1,189 +1,122 @@
-//! A statement as written: the types of the closed grammar.
+//! A statement in the form from which its requests are decided and its answer is computed.
+//!
+//! The tree of the statement keeps everything that was written, with two kinds of replacements. The
+//! table of each *reference* in FROM becomes `opaque_N`, the table of the rows that are fetched for
+//! this reference. A literal that is compared with a column, and a parameter, become `?N`, a
+//! [`Place`]. The same values therefore decide the lookups and the answer.
 
 use std::fmt;
 
-/// A SELECT statement.
-pub(super) struct Select {
-    pub(super) table: String,
-    pub(super) distinct: bool,
-    pub(super) list: List,
-    pub(super) filter: Option<Condition>,
-    pub(super) order: Vec<OrderItem>,
-    pub(super) limit: Option<Bound>,
-    pub(super) offset: Option<Bound>,
+use sqlparser::ast::Query;
+
+/// A statement with its parameters. `Debug` shows only its tables: literals are private.
+#[derive(Clone, PartialEq)]
+pub struct Statement {
+    pub(super) tree: Query,
+    pub(super) references: Vec<Reference>,
+    pub(super) places: Vec<Place>,
+    pub(super) shape: Shape,
+    /// LIMIT of the outermost query.
+    pub(super) limit: Option<u64>,
+    /// OFFSET of the outermost query.
+    pub(super) offset: u64,
 }
 
-/// The SELECT list.
-#[derive(Debug, Clone, PartialEq)]
-pub(super) enum List {
-    /// `COUNT(*)`, with its name in the answer.
-    Count {
-        name: String,
-    },
-    Columns(Vec<Item>),
-}
-
-impl List {
-    /// Number of columns in the answer, if the text determines it: `*` stands for any number.
-    pub(super) fn columns(&self) -> Option<usize> {
-        match self {
-            Self::Count { .. } => Some(1),
-            Self::Columns(items) => (!items.contains(&Item::All)).then_some(items.len()),
-        }
+impl Statement {
+    /// The table of each reference, as written. A table that is read twice appears twice.
+    pub fn tables(&self) -> impl ExactSizeIterator<Item = &str> {
+        self.references.iter().map(|reference| reference.table.as_str())
     }
 }
 
-/// One item of the SELECT list.
-#[derive(Debug, Clone, PartialEq)]
-pub(super) enum Item {
-    All,
-    Column { column: Name, alias: Option<String> },
+impl fmt::Debug for Statement {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        let tables: Vec<_> = self.tables().collect();
+        f.debug_struct("Statement").field("tables", &tables).finish_non_exhaustive()
+    }
 }
 
-/// A name that should name a column.
-#[derive(Debug, Clone, PartialEq)]
-pub(super) struct Name {
-    pub(super) text: String,
-    /// Whether the name is in double quotes. SQLite also reads text in double quotes; here they
-    /// always name a column, and an error says so.
-    pub(super) double_quoted: bool,
+/// One table in a FROM clause.
+#[derive(Clone, PartialEq)]
+pub(super) struct Reference {
+    /// Its name as written.
+    pub(super) table: String,
+    /// What WHERE of the same SELECT says about this reference's rows.
+    pub(super) filter: Option<Filter>,
+    /// The name that must qualify its columns, because FROM has other tables too.
+    pub(super) qualifier: Option<String>,
+    /// A name in double quotes with which WHERE compares a column. It is probably meant as text.
+    pub(super) quoted: Option<String>,
 }
 
-/// A condition of the WHERE clause.
+/// Which of its rows the answer to a statement needs.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub(super) enum Shape {
+    /// `SELECT COUNT(*) FROM table [WHERE ...]`: only their number.
+    Count,
+    /// The rows that WHERE accepts, in load order: with a LIMIT, the first of them.
+    Stream { distinct: bool },
+    /// Every row that WHERE accepts, of one SELECT over one table.
+    Whole,
+    /// Every row of several references, or of a reference in a subquery.
+    Nested,
+}
+
+/// What a WHERE clause says about one reference's rows, in negation normal form: NOT has been pushed
+/// into the leaves, which three-valued logic permits.
 #[derive(Debug, Clone, PartialEq)]
-pub(super) enum Condition {
-    Compare {
-        left: Operand,
-        comparison: Comparison,
-        right: Operand,
-    },
-    Between {
-        operand: Operand,
-        low: Operand,
-        high: Operand,
-    },
+pub(super) enum Filter {
+    /// The column has one of the values at these places, or (`negated`) another value. It has none
+    /// of them and no other one if it is NULL.
     In {
-        operand: Operand,
-        list: Vec<Operand>,
+        column: String,
+        places: Vec<usize>,
+        negated: bool,
     },
-    Like {
-        operand: Operand,
-        pattern: Operand,
-        escape: Option<char>,
-    },
+    /// The column is NULL, or (`negated`) is not.
     IsNull {
-        operand: Operand,
+        column: String,
+        negated: bool,
     },
-    IsTruth {
-        operand: Operand,
-        truth: bool,
+    And(Vec<Filter>),
+    Or(Vec<Filter>),
+    /// A condition that no lookup answers, and the columns that it mentions.
+    Other {
+        columns: Vec<String>,
     },
-    /// A BOOL column without a comparison.
-    Truth(Operand),
-    Not(Box<Condition>),
-    And(Vec<Condition>),
-    Or(Vec<Condition>),
 }
 
-#[derive(Debug, Clone, PartialEq)]
-pub(super) enum Operand {
-    Column(Name),
-    Literal(Literal),
+/// A literal or parameter of the tree.
+#[derive(Clone, PartialEq)]
+pub(super) struct Place {
+    pub(super) literal: Literal,
+    /// The column that it is compared with, whose type it gets.
+    pub(super) compared: Option<Compared>,
 }
 
-#[derive(Debug, Clone, PartialEq)]
+/// The column with which a literal is compared.
+#[derive(Clone, PartialEq, Eq)]
+pub(super) struct Compared {
+    /// Position of the reference.
+    pub(super) reference: usize,
+    pub(super) column: String,
+    /// The operator as written, if it applies only to BOOL columns.
+    pub(super) bool_operator: Option<&'static str>,
+}
+
+/// A literal as written, without a type.
+#[derive(Clone, PartialEq)]
 pub(super) enum Literal {
     Null,
     Bool(bool),
     Int(i64),
     Real(f64),
     Text(String),
-    /// `:name`, without the colon.
-    Parameter(String),
-}
-
-#[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub(super) enum Comparison {
-    Equal,
-    NotEqual,
-    Less,
-    LessOrEqual,
-    Greater,
-    GreaterOrEqual,
-}
-
-impl Comparison {
-    /// The comparison that holds exactly when this one does not, NULL excepted.
-    pub(super) fn negated(self) -> Self {
-        match self {
-            Self::Equal => Self::NotEqual,
-            Self::NotEqual => Self::Equal,
-            Self::Less => Self::GreaterOrEqual,
-            Self::LessOrEqual => Self::Greater,
-            Self::Greater => Self::LessOrEqual,
-            Self::GreaterOrEqual => Self::Less,
-        }
-    }
-
-    /// The same comparison with its sides exchanged.
-    pub(super) fn mirrored(self) -> Self {
-        match self {
-            Self::Equal | Self::NotEqual => self,
-            Self::Less => Self::Greater,
-            Self::LessOrEqual => Self::GreaterOrEqual,
-            Self::Greater => Self::Less,
-            Self::GreaterOrEqual => Self::LessOrEqual,
-        }
-    }
-
-    fn symbol(self) -> &'static str {
-        match self {
-            Self::Equal => "=",
-            Self::NotEqual => "<>",
-            Self::Less => "<",
-            Self::LessOrEqual => "<=",
-            Self::Greater => ">",
-            Self::GreaterOrEqual => ">=",
-        }
-    }
-}
-
-/// One term of ORDER BY.
-#[derive(Debug, Clone, PartialEq)]
-pub(super) struct OrderItem {
-    pub(super) key: OrderKey,
-    pub(super) descending: bool,
-    /// NULLS FIRST or NULLS LAST, if written.
-    pub(super) nulls_first: Option<bool>,
-}
-
-#[derive(Debug, Clone, PartialEq)]
-pub(super) enum OrderKey {
-    /// A position in the SELECT list, as written.
-    Position(String),
-    Name(Name),
-}
-
-/// The value of LIMIT or OFFSET.
-#[derive(Debug, Clone, PartialEq)]
-pub(super) enum Bound {
-    Number(i64),
-    Parameter(String),
-}
-
-impl fmt::Display for Name {
-    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        if self.double_quoted { write!(f, "\"{}\"", self.text) } else { f.write_str(&self.text) }
-    }
-}
-
-impl fmt::Display for Operand {
-    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        match self {
-            Self::Column(name) => name.fmt(f),
-            Self::Literal(literal) => literal.fmt(f),
-        }
-    }
+    /// `:name` and the text of its value.
+    Parameter {
+        name: String,
+        given: String,
+    },
 }
 
 impl fmt::Display for Literal {
@@ -194,13 +127,7 @@ impl fmt::Display for Literal {
             Self::Int(number) => number.fmt(f),
             Self::Real(number) => write!(f, "{number:?}"),
             Self::Text(text) => write!(f, "'{}'", text.replace('\'', "''")),
-            Self::Parameter(name) => write!(f, ":{name}"),
+            Self::Parameter { name, .. } => write!(f, ":{name}"),
         }
-    }
-}
-
-impl fmt::Display for Comparison {
-    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        f.write_str(self.symbol())
     }
 }

@@ -9,8 +9,8 @@ use opaque_pir::geometry::Geometry;
 use opaque_pir::table::{Column, ColumnType, Role, Schema};
 
 use super::{
-    Fetched, Found, IndexMeta, Kept, Options, Parameters, Plan, Source, SqlError, TableMeta, parse,
-    plan,
+    Bounds, Fetched, Found, IndexMeta, Options, Parameters, Plan, ResultSet, Source, SqlError,
+    TableMeta, parse, plan,
 };
 
 /// A table with one column of each type; `city` is a KEY, `sky` and `temp` are indexed. 1000 rows,
@@ -46,7 +46,8 @@ fn planned_with(
     let meta = TableMeta { schema: &schema, rows: 1000, indexes: &indexes };
     let owned = |(name, value): &(&str, &str)| ((*name).to_owned(), (*value).to_owned());
     let parameters: Parameters = parameters.iter().map(owned).collect();
-    plan(&parse(sql, &parameters)?, &meta, &options)
+    let statement = parse(sql, &parameters)?;
+    plan(&statement, &vec![meta; statement.tables().len()], &options)
 }
 
 fn planned(sql: &str) -> Result<Plan, SqlError> {
@@ -58,6 +59,18 @@ fn nothing(source: &Source) -> Fetched {
     match source {
         Source::Count(_) => Fetched::Nothing,
         Source::Lookups { values, .. } => Fetched::Lookups(vec![Found::default(); values.len()]),
-        Source::PublicScan { .. } => Fetched::Rows(Kept::default()),
+        Source::PublicScan { .. } => Fetched::Rows(Vec::new()),
     }
+}
+
+/// The source of a statement's only table.
+fn source(plan: &Plan) -> &Source {
+    let mut sources = plan.sources();
+    let only = sources.next().unwrap();
+    assert!(sources.next().is_none());
+    only
+}
+
+fn finish(plan: &Plan, fetched: Fetched) -> Result<ResultSet, SqlError> {
+    plan.finish(vec![fetched], &Bounds::default())
 }

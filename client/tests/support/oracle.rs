@@ -18,6 +18,12 @@ use super::statements::{Table, instant};
 /// The table in a fresh SQLite database, rows in load order.
 pub(crate) fn sqlite(table: &Table) -> Connection {
     let connection = Connection::open_in_memory().unwrap();
+    add(&connection, table);
+    connection
+}
+
+/// Adds a table to a database.
+pub(crate) fn add(connection: &Connection, table: &Table) {
     let columns: Vec<_> = table
         .schema
         .columns()
@@ -31,8 +37,6 @@ pub(crate) fn sqlite(table: &Table) -> Connection {
     for row in &table.rows {
         insert.execute(params_from_iter(row.iter().map(stored))).unwrap();
     }
-    drop(insert);
-    connection
 }
 
 fn affinity(column_type: ColumnType) -> &'static str {
@@ -58,19 +62,41 @@ fn stored(value: &Value) -> Box<dyn ToSql> {
 /// SQLite's answer, with the types of `like`, the answer to compare it with. Also checks that the
 /// columns have the same names.
 pub(crate) fn answer(connection: &Connection, sql: &str, like: &ResultSet) -> Vec<Vec<Value>> {
-    let mut statement = connection.prepare(sql).unwrap();
+    let statement = connection.prepare(sql).unwrap();
     let names: Vec<_> = like.columns.iter().map(|column| column.name.as_str()).collect();
     assert_eq!(statement.column_names().collect::<Vec<_>>(), names, "{sql}");
+    let types: Vec<_> = like.columns.iter().map(|column| column.column_type).collect();
+    rows(connection, sql, &types)
+}
+
+/// SQLite's answer. `None` is the type of a computed column.
+pub(crate) fn rows(
+    connection: &Connection,
+    sql: &str,
+    types: &[Option<ColumnType>],
+) -> Vec<Vec<Value>> {
+    let mut statement = connection.prepare(sql).unwrap_or_else(|error| panic!("{sql}: {error}"));
     let mut rows = statement.query([]).unwrap();
     let mut answer = Vec::new();
     while let Some(row) = rows.next().unwrap() {
-        let cells = like.columns.iter().enumerate();
-        let typed = |(i, column): (usize, &opaque_client::sql::OutputColumn)| {
-            read(row.get_ref(i).unwrap(), column.column_type)
+        let cell = |(i, column_type): (usize, &Option<ColumnType>)| {
+            let cell = row.get_ref(i).unwrap();
+            column_type.map_or_else(|| computed(cell), |column_type| read(cell, column_type))
         };
-        answer.push(cells.map(typed).collect());
+        answer.push(types.iter().enumerate().map(cell).collect());
     }
     answer
+}
+
+/// A value of no declared type.
+fn computed(cell: ValueRef<'_>) -> Value {
+    match cell {
+        ValueRef::Null => Value::Null,
+        ValueRef::Integer(number) => Value::Int(number),
+        ValueRef::Real(number) => Value::Real(number),
+        ValueRef::Text(text) => Value::Text(std::str::from_utf8(text).unwrap().to_owned()),
+        ValueRef::Blob(_) => panic!("a BLOB"),
+    }
 }
 
 fn read(cell: ValueRef<'_>, column_type: ColumnType) -> Value {
@@ -83,7 +109,8 @@ fn read(cell: ValueRef<'_>, column_type: ColumnType) -> Value {
             panic!("text {text:?} in a {column_type:?} column")
         }
         (ValueRef::Text(text), _) => {
-            Value::parse(column_type, std::str::from_utf8(text).unwrap()).unwrap()
+            let text = std::str::from_utf8(text).unwrap();
+            Value::parse(column_type, text).unwrap_or_else(|_| Value::Text(text.to_owned()))
         }
         (cell, _) => panic!("{cell:?} in a {column_type:?} column"),
     }

@@ -159,8 +159,7 @@ impl Namespace {
             || async { pods.delete_collection(&soon, &all).await.map(Some).map_err(Into::into) };
         poll::until("the namespace's pods are being deleted", DELETE, end).await?;
         let gone = || async { Ok(pods.list(&all).await?.items.is_empty().then_some(())) };
-        poll::until("the namespace's pods are gone", DELETE, gone).await?;
-        Ok(())
+        poll::until("the namespace's pods are gone", DELETE, gone).await.map(drop)
     }
 
     /// A tool that uses this namespace by default.

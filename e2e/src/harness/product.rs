@@ -1,23 +1,24 @@
 //! Opaque in a test's namespace, installed like by a user.
 
+use std::collections::BTreeMap;
 use std::fs;
 use std::path::{Path, PathBuf};
 use std::time::Duration;
 
 use anyhow::{Context, Result, ensure};
-use k8s_openapi::api::core::v1::ConfigMap;
+use k8s_openapi::api::core::v1::{ConfigMap, Pod};
+use kube::ResourceExt;
+use kube::api::ListParams;
 use serde_json::{Value, json};
 use tempfile::TempDir;
 use tokio::sync::OnceCell;
 
-use super::{Namespace, Question, Way};
+use super::{Namespace, PORT, Question, Way};
 use crate::cluster::{BUCKET, S3_PASSWORD, S3_USER};
 use crate::poll;
 
 /// The release of the kinds. It is installed once for all tests, since kinds are cluster-scoped.
 static KINDS: OnceCell<()> = OnceCell::const_new();
-/// The port for clients (docs/decisions/009).
-pub(super) const PORT: u16 = 7100;
 /// Selects the pods of cluster `demo`.
 pub const NODES: &str = "opaque.dev/cluster=demo,opaque.dev/shard";
 /// The memory of a pod in the example. [`memory`] replaces it.
@@ -42,8 +43,7 @@ pub async fn install(namespace: &Namespace, values: &[&str]) -> Result<()> {
     for value in values {
         arguments.extend(["--set", value]);
     }
-    namespace.helm(&arguments).await?;
-    Ok(())
+    namespace.helm(&arguments).await.map(drop)
 }
 
 /// Applies the Secret of the object store, and `examples/kubernetes/cluster.yaml` with this test's
@@ -65,11 +65,7 @@ pub async fn apply_cluster_with(
     replicas: u32,
     changes: &[(&str, &str)],
 ) -> Result<()> {
-    let secret = json!({
-        "apiVersion": "v1", "kind": "Secret", "metadata": {"name": "demo-storage"},
-        "stringData": {"AWS_ACCESS_KEY_ID": S3_USER, "AWS_SECRET_ACCESS_KEY": S3_PASSWORD},
-    });
-    namespace.apply(&secret.to_string()).await?;
+    storage_secret(namespace, "demo-storage").await?;
     let mut manifest = fs::read_to_string(root().join("examples/kubernetes/cluster.yaml"))?;
     let url = format!("s3://{BUCKET}/{}", namespace.name());
     let (shards, replicas) = (format!("shards: {shards}"), format!("replicasPerShard: {replicas}"));
@@ -83,8 +79,7 @@ pub async fn apply_cluster_with(
         ensure!(manifest.contains(from), "the example's manifest has no {from:?}");
         manifest = manifest.replace(from, to);
     }
-    namespace.apply(&manifest).await?;
-    Ok(())
+    namespace.apply(&manifest).await.map(drop)
 }
 
 /// A replacement for [`MEMORY`]: pods with this limit, such as `192Mi`, and with variables for
@@ -98,10 +93,30 @@ pub fn memory(limit: &str, variables: &[(&str, &str)]) -> String {
     )
 }
 
+/// Applies a Secret.
+pub async fn secret(namespace: &Namespace, name: &str, data: Value) -> Result<()> {
+    let secret = json!({
+    "apiVersion": "v1", "kind": "Secret", "metadata": {"name": name}, "stringData": data,
+    });
+    namespace.apply(&secret.to_string()).await.map(drop)
+}
+
+/// Applies a Secret with the keys of the cluster's object store.
+pub async fn storage_secret(namespace: &Namespace, name: &str) -> Result<()> {
+    let keys = json!({"AWS_ACCESS_KEY_ID": S3_USER, "AWS_SECRET_ACCESS_KEY": S3_PASSWORD});
+    secret(namespace, name, keys).await
+}
+
+/// UIDs of the cluster's pods, by name.
+pub async fn nodes(namespace: &Namespace) -> Result<BTreeMap<String, Option<String>>> {
+    let pods = namespace.api::<Pod>().list(&ListParams::default().labels(NODES)).await?;
+    Ok(pods.iter().map(|pod| (pod.name_any(), pod.uid())).collect())
+}
+
 /// Applies `examples/kubernetes/weather.yaml`.
 pub async fn apply_weather(namespace: &Namespace) -> Result<()> {
-    namespace.apply(&fs::read_to_string(root().join("examples/kubernetes/weather.yaml"))?).await?;
-    Ok(())
+    let manifest = fs::read_to_string(root().join("examples/kubernetes/weather.yaml"))?;
+    namespace.apply(&manifest).await.map(drop)
 }
 
 /// Installs Opaque, and waits until cluster `demo` of this size answers queries about `weather`.

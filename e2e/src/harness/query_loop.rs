@@ -106,9 +106,7 @@ impl Question {
         limit: Duration,
     ) -> Result<String> {
         opaque
-            .arg("--cluster")
-            .arg(url)
-            .arg("--ca")
+            .args(["--cluster", url, "--ca"])
             .arg(&self.ca)
             .args(&self.options)
             .args(arguments)
@@ -152,6 +150,12 @@ impl QueryLoop {
             self.answers(1, left).await.with_context(|| format!("waiting for answer {index}"))?;
         }
         Ok(start.elapsed())
+    }
+
+    /// Waits for `count` more right answers, and stops. No answer may have been wrong or missing.
+    pub async fn finish(mut self, count: usize, limit: Duration) -> Result<()> {
+        self.answers(count, limit).await?;
+        self.stop().await?.check()
     }
 
     /// Stops after the query in progress, and returns the results.

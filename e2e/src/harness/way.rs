@@ -8,8 +8,7 @@ use tokio::io::{AsyncBufReadExt, BufReader, Lines};
 use tokio::process::{Child, ChildStdout};
 use tokio::time::timeout;
 
-use super::product::PORT;
-use super::{Faults, Namespace, NotOurCluster};
+use super::{Faults, Namespace, NotOurCluster, PORT};
 
 /// How long `kubectl` may take until it listens.
 const LISTEN: Duration = Duration::from_secs(30);

@@ -1,6 +1,6 @@
 //! Applies objects of any kind.
 
-use std::time::{Duration, Instant};
+use std::time::Duration;
 
 use anyhow::{Context, Result};
 use kube::api::{DynamicObject, Patch, PatchParams, PostParams, ValidationDirective};
@@ -8,6 +8,7 @@ use kube::core::GroupVersionKind;
 use kube::discovery::{self, Scope};
 use kube::{Api, Client, ResourceExt};
 use opaque_e2e::control_plane::FIELD_MANAGER;
+use opaque_e2e::poll;
 use serde_json::{Value, json};
 
 /// How long the API server may take to recognize what was just applied.
@@ -67,16 +68,24 @@ pub(crate) async fn admit(client: &Client, deployment: &Value) -> Result<()> {
 }
 
 /// Repeats a request until it returns something.
-pub(crate) async fn until<T, F>(what: &str, mut look: impl FnMut() -> F) -> Result<T>
-where
-    F: Future<Output = Result<Option<T>>>,
-{
-    let limit = Instant::now() + LIMIT;
-    loop {
-        if let Some(found) = look().await? {
-            return Ok(found);
-        }
-        anyhow::ensure!(Instant::now() < limit, "{what}: not within {LIMIT:?}");
-        tokio::time::sleep(Duration::from_millis(50)).await;
-    }
+pub(crate) async fn until<T>(what: &str, look: impl AsyncFn() -> Result<Option<T>>) -> Result<T> {
+    Ok(poll::until(what, LIMIT, || look()).await?.0)
+}
+
+pub(crate) fn role(namespace: &str, name: &str, rules: Value) -> Value {
+    json!({
+    "apiVersion": "rbac.authorization.k8s.io/v1", "kind": "Role",
+    "metadata": {"name": name, "namespace": namespace}, "rules": rules,
+    })
+}
+
+/// Gives the role `role` to a service account.
+pub(crate) fn binding(namespace: &str, role: (&str, &str), account: &str) -> Value {
+    let (kind, name) = role;
+    json!({
+    "apiVersion": "rbac.authorization.k8s.io/v1", "kind": "RoleBinding",
+    "metadata": {"name": name, "namespace": namespace},
+    "roleRef": {"apiGroup": "rbac.authorization.k8s.io", "kind": kind, "name": name},
+    "subjects": [{"kind": "ServiceAccount", "name": account, "namespace": namespace}],
+    })
 }

@@ -4,9 +4,8 @@ use std::process::Command;
 
 use anyhow::{Result, bail, ensure};
 use opaque_e2e::{ControlPlane, cache};
-use serde_json::json;
 
-use super::apply::{apply, namespace, until};
+use super::apply::{apply, binding, namespace, until};
 use super::helm::{NAMESPACE, root};
 use super::rights::may;
 
@@ -18,13 +17,7 @@ async fn who_may_see_or_edit_a_namespace_may_see_or_edit_what_is_ours_in_it() ->
     let client = control_plane.client()?;
     namespace(&client, NAMESPACE).await?;
     for role in ["view", "edit", "admin"] {
-        let binding = json!({
-            "apiVersion": "rbac.authorization.k8s.io/v1", "kind": "RoleBinding",
-            "metadata": {"name": role, "namespace": NAMESPACE},
-            "roleRef": {"apiGroup": "rbac.authorization.k8s.io", "kind": "ClusterRole", "name": role},
-            "subjects": [{"kind": "ServiceAccount", "name": role, "namespace": NAMESPACE}],
-        });
-        apply(&client, &binding).await?;
+        apply(&client, &binding(NAMESPACE, ("ClusterRole", role), role)).await?;
     }
     for (role, resource, verb, expected) in [
         ("view", "opaqueclusters", "list", true),
@@ -60,8 +53,7 @@ async fn the_kinds_can_be_installed_again_from_another_namespace() -> Result<()>
     let refused = helm(&control_plane, &install).err().map(|error| error.to_string());
     ensure!(refused.is_some_and(|words| words.contains("ownership")), "README says why");
     helm(&control_plane, &[&install[..], &["--take-ownership"]].concat())?;
-    helm(&control_plane, &[&["upgrade", "opaque-crds"][..], &two].concat())?;
-    Ok(())
+    helm(&control_plane, &[&["upgrade", "opaque-crds"][..], &two].concat())
 }
 
 /// Runs helm against a control plane. The chart is added if a command needs it.

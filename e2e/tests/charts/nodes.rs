@@ -1,7 +1,6 @@
 //! What a node's token may write: only what nodes do, even if RBAC allowed more.
 
 use std::cell::Cell;
-use std::time::Duration;
 
 use anyhow::{Context, Result, ensure};
 use k8s_openapi::api::authentication::v1::TokenRequest;
@@ -12,9 +11,10 @@ use kube::{Api, Client, Config, ResourceExt};
 use opaque_crds::OpaqueShardMap;
 use opaque_e2e::ControlPlane;
 use opaque_node::coordination::{
-    Change, Coordination, KubernetesCoordination, MemberRecord, Outcome, Pod as PodOfNode,
+    Change, Coordination, KubernetesCoordination, Outcome, Pod as PodOfNode,
 };
-use opaque_node::map::placement::{ShardId, Shards};
+use opaque_node::map::placement::Shards;
+use opaque_node::shard::replica::ReplicaState;
 use opaque_operator::args::Scope;
 use opaque_operator::claims::Times;
 use opaque_operator::metrics::Metrics;
@@ -23,7 +23,7 @@ use opaque_store::UnixMillis;
 use prometheus_client::registry::Registry;
 use serde_json::{Value, json};
 
-use super::apply::{apply, until};
+use super::apply::{apply, binding, role, until};
 use super::helm::{objects, rendered, root};
 
 /// Namespace of the clusters.
@@ -140,7 +140,10 @@ async fn works_as_a_node(config: &Config, uid: &str) -> Result<()> {
     let name = "demo-shard-0-0";
     let pod = PodOfNode { name: name.into(), uid: uid.into() };
     let cluster = KubernetesCoordination::open(config, LAB, "demo", Some(pod), 1)?;
-    let member = member(name);
+    let addresses = ["10.0.0.7:7100", "10.0.0.7:7200"].map(str::to_owned);
+    let [client_address, peer_address] = addresses;
+    let member =
+        ReplicaState::new(name.into(), 0, client_address, peer_address).record(UnixMillis(1), 1);
     // The authorizer reads Roles a moment after they are written.
     until("the node's rights", async || Ok(cluster.heartbeat(&member).await.ok())).await?;
     cluster.heartbeat(&member).await?;
@@ -159,50 +162,16 @@ async fn works_as_a_node(config: &Config, uid: &str) -> Result<()> {
     Ok(())
 }
 
-fn member(node: &str) -> MemberRecord {
-    MemberRecord {
-        node: node.to_owned(),
-        shard: ShardId(0),
-        client_address: "10.0.0.7:7100".to_owned(),
-        peer_address: "10.0.0.7:7200".to_owned(),
-        active_generation: 0,
-        prepared_generation: 0,
-        failed: None,
-        message: String::new(),
-        resident_bytes: 1,
-        heartbeat: UnixMillis(1),
-        trust: None,
-        certificate: None,
-        map: None,
-        tables: [].into(),
-        missing: [].into(),
-        unreachable: Vec::new(),
-        store: None,
-        preparing: None,
-        probes: [].into(),
-    }
-}
-
 /// Gives an account all permissions on Leases and shard maps.
 async fn allow_all(client: &Client, account: &str) -> Result<()> {
-    let role = json!({
-        "apiVersion": "rbac.authorization.k8s.io/v1", "kind": "Role",
-        "metadata": {"name": format!("{account}-all"), "namespace": LAB},
-        "rules": [
-            {"apiGroups": ["opaque.dev"], "resources": ["opaqueshardmaps", "opaqueshardmaps/status"],
-             "verbs": ["*"]},
-            {"apiGroups": ["coordination.k8s.io"], "resources": ["leases"], "verbs": ["*"]},
-        ],
-    });
-    let binding = json!({
-        "apiVersion": "rbac.authorization.k8s.io/v1", "kind": "RoleBinding",
-        "metadata": {"name": format!("{account}-all"), "namespace": LAB},
-        "roleRef": {"apiGroup": "rbac.authorization.k8s.io", "kind": "Role", "name": format!("{account}-all")},
-        "subjects": [{"kind": "ServiceAccount", "name": account, "namespace": LAB}],
-    });
-    apply(client, &role).await?;
-    apply(client, &binding).await?;
-    Ok(())
+    let name = format!("{account}-all");
+    let rules = json!([
+    {"apiGroups": ["opaque.dev"], "resources": ["opaqueshardmaps", "opaqueshardmaps/status"],
+    "verbs": ["*"]},
+    {"apiGroups": ["coordination.k8s.io"], "resources": ["leases"], "verbs": ["*"]},
+    ]);
+    apply(client, &role(LAB, &name, rules)).await?;
+    apply(client, &binding(LAB, ("Role", &name), account)).await.map(drop)
 }
 
 /// A client with the token of pod `demo-shard-0-0`.
@@ -224,13 +193,19 @@ impl Node {
         self.maps().patch(map, &params, &Patch::Merge(patch)).await.map(drop)
     }
 
-    async fn lease(&self, name: &str, labels: Value, more: Value) -> kube::Result<()> {
-        let mut lease = json!({"metadata": {"name": name, "labels": labels}});
-        if let (Some(metadata), Some(more)) = (lease["metadata"].as_object_mut(), more.as_object())
-        {
-            metadata.extend(more.clone());
-        }
-        let lease = serde_json::from_value(lease).unwrap();
+    async fn patch_status(&self, map: &str, patch: &Value) -> kube::Result<()> {
+        let params = PatchParams::default();
+        self.maps().patch_status(map, &params, &Patch::Merge(patch)).await.map(drop)
+    }
+
+    async fn patch_lease(&self, lease: &str, patch: &Value) -> kube::Result<()> {
+        let params = PatchParams::default();
+        self.leases().patch(lease, &params, &Patch::Merge(patch)).await.map(drop)
+    }
+
+    async fn lease(&self, name: &str, labels: Value, finalizers: &[&str]) -> kube::Result<()> {
+        let metadata = json!({"name": name, "labels": labels, "finalizers": finalizers});
+        let lease = serde_json::from_value(json!({"metadata": metadata})).unwrap();
         self.leases().create(&PostParams::default(), &lease).await.map(drop)
     }
 
@@ -241,7 +216,7 @@ impl Node {
             tries.set(tries.get() + 1);
             let label = json!({"metadata": {"labels": {"a": tries.get().to_string()}}});
             let of_map = self.patch("demo", &label).await;
-            let of_lease = self.lease("other-leader", mine(), json!({})).await;
+            let of_lease = self.lease("other-leader", mine(), &[]).await;
             let refused = |result: kube::Result<()>| by_policy(&result).is_some();
             Ok((refused(of_map) && refused(of_lease)).then_some(()))
         })
@@ -263,9 +238,7 @@ impl Node {
             // generation with other shards.
             let newest = before.spec.map.generation;
             let active = json!({"status": {"active": {"generation": newest, "shards": shards}}});
-            let params = PatchParams::default();
-            let patched = self.maps().patch_status("demo", &params, &Patch::Merge(&active)).await;
-            refused(patched.map(drop), "may not change the shards")?;
+            refused(self.patch_status("demo", &active).await, "may not change the shards")?;
         }
         for metadata in [
             json!({"labels": {"opaque.dev/cluster": "other"}}),
@@ -313,10 +286,8 @@ impl Node {
         let words = "of its own cluster";
         let patch = json!({"spec": {"map": {"generation": 9}}});
         refused(self.patch("other", &patch).await, words)?;
-        let params = PatchParams::default();
         let status = json!({"status": {"leader": "demo-shard-0-0"}});
-        let patched = self.maps().patch_status("other", &params, &Patch::Merge(&status)).await;
-        refused(patched.map(drop), words)?;
+        refused(self.patch_status("other", &status).await, words)?;
         for map in ["other", "demo"] {
             let deleted = self.maps().delete(map, &DeleteParams::default()).await;
             refused(deleted.map(drop), words)?;
@@ -331,15 +302,13 @@ impl Node {
     async fn writes_no_other_lease(&self, admin: &Client) -> Result<()> {
         let words = "may write its own Lease";
         for name in ["other-leader", "other-shard-0-0", "demo-shard-1-0", "weather-prepare", "x"] {
-            refused(self.lease(name, mine(), json!({})).await, words)?;
+            refused(self.lease(name, mine(), &[]).await, words)?;
         }
         let all: Api<Lease> = Api::namespaced(admin.clone(), LAB);
         let peers = serde_json::from_value(json!({"metadata": {"name": "demo-shard-1-0"}}))?;
         all.create(&PostParams::default(), &peers).await?;
-        let params = PatchParams::default();
         let record = json!({"metadata": {"annotations": {"opaque.dev/member": "{}"}}});
-        let patched = self.leases().patch("demo-shard-1-0", &params, &Patch::Merge(&record)).await;
-        refused(patched.map(drop), words)?;
+        refused(self.patch_lease("demo-shard-1-0", &record).await, words)?;
         for name in ["demo-shard-1-0", "demo-leader"] {
             let deleted = self.leases().delete(name, &DeleteParams::default()).await;
             refused(deleted.map(drop), words)?;
@@ -351,14 +320,13 @@ impl Node {
             json!({"opaque.dev/table": "weather"}),
         ] {
             let patch = json!({"metadata": {"labels": labels}});
-            let patched = self.leases().patch(own, &params, &Patch::Merge(&patch)).await;
-            refused(patched.map(drop), "label its Lease with its own cluster")?;
+            let words = "label its Lease with its own cluster";
+            refused(self.patch_lease(own, &patch).await, words)?;
         }
         let stays = json!({"metadata": {"finalizers": ["example.com/stays"]}});
-        let patched = self.leases().patch(own, &params, &Patch::Merge(&stays)).await;
-        refused(patched.map(drop), "finalizer")?;
+        refused(self.patch_lease(own, &stays).await, "finalizer")?;
         self.leases().delete(own, &DeleteParams::default()).await?;
-        self.lease(own, mine(), json!({})).await?;
+        self.lease(own, mine(), &[]).await?;
         Ok(())
     }
 }
@@ -397,26 +365,16 @@ async fn a_job_becomes_no_member(control_plane: &ControlPlane) -> Result<()> {
 /// The account of a driver that has nothing to do with Opaque.
 async fn accounts_that_are_named_alike_are_left_alone(control_plane: &ControlPlane) -> Result<()> {
     let client = control_plane.client()?;
-    let role = json!({
-        "apiVersion": "rbac.authorization.k8s.io/v1", "kind": "Role",
-        "metadata": {"name": "csi-node", "namespace": LAB},
-        "rules": [{"apiGroups": ["coordination.k8s.io"], "resources": ["leases"], "verbs": ["*"]}],
-    });
-    let binding = json!({
-        "apiVersion": "rbac.authorization.k8s.io/v1", "kind": "RoleBinding",
-        "metadata": {"name": "csi-node", "namespace": LAB},
-        "roleRef": {"apiGroup": "rbac.authorization.k8s.io", "kind": "Role", "name": "csi-node"},
-        "subjects": [{"kind": "ServiceAccount", "name": "csi-node", "namespace": LAB}],
-    });
-    apply(&client, &role).await?;
-    apply(&client, &binding).await?;
+    let rules =
+        json!([{"apiGroups": ["coordination.k8s.io"], "resources": ["leases"], "verbs": ["*"]}]);
+    apply(&client, &role(LAB, "csi-node", rules)).await?;
+    apply(&client, &binding(LAB, ("Role", "csi-node"), "csi-node")).await?;
     let driver = Node { client: control_plane.client_as(LAB, "csi-node")? };
     until("the driver's rights", async || {
-        match driver.lease("driver", json!({}), json!({"finalizers": ["example.com/a"]})).await {
+        match driver.lease("driver", json!({}), &["example.com/a"]).await {
             Ok(()) => Ok(Some(())),
             Err(kube::Error::Api(status)) if status.code == 403 => {
-                ensure!(!status.message.contains("Policy"), "{}", status.message);
-                tokio::time::sleep(Duration::from_millis(50)).await;
+                assert!(!status.message.contains("Policy"), "{}", status.message);
                 Ok(None)
             }
             Err(error) => Err(error.into()),

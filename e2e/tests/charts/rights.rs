@@ -12,9 +12,9 @@ use k8s_openapi::api::core::v1::{ConfigMap, Pod, Secret};
 use kube::api::{ListParams, PostParams};
 use kube::{Api, Client};
 use opaque_e2e::ControlPlane;
-use serde_json::{Value, json};
+use serde_json::json;
 
-use super::apply::{apply, namespace, until};
+use super::apply::{apply, binding, namespace, role, until};
 use super::helm::{NAMESPACE, OPERATOR, objects, rendered, root};
 
 const READ: &[&str] = &["get", "list", "watch"];
@@ -119,12 +119,12 @@ async fn the_operator_grants_what_nodes_and_jobs_need_and_nothing_it_lacks() -> 
         "resourceNames": ["weather-prepare"], "verbs": ["get", "patch"],
     }]);
     for (name, rules) in [("demo-node", node), ("weather-prepare", job)] {
-        apply(&operator, &role(name, &rules)).await?;
-        apply(&operator, &binding(name)).await?;
+        apply(&operator, &role("watched", name, rules)).await?;
+        apply(&operator, &binding("watched", ("Role", name), name)).await?;
     }
 
     let more = json!([{"apiGroups": [""], "resources": ["pods/exec"], "verbs": ["create"]}]);
-    let error = apply(&operator, &role("more", &more)).await.unwrap_err();
+    let error = apply(&operator, &role("watched", "more", more)).await.unwrap_err();
     assert!(
         format!("{error:#}").contains("is attempting to grant RBAC permissions not currently held")
     );
@@ -248,20 +248,4 @@ pub(super) async fn may(
     let api: Api<SelfSubjectAccessReview> = Api::all(client.clone());
     let review = api.create(&PostParams::default(), &review).await?;
     Ok(review.status.context("no status")?.allowed)
-}
-
-fn role(name: &str, rules: &Value) -> Value {
-    json!({
-        "apiVersion": "rbac.authorization.k8s.io/v1", "kind": "Role",
-        "metadata": {"name": name, "namespace": "watched"}, "rules": rules,
-    })
-}
-
-fn binding(name: &str) -> Value {
-    json!({
-        "apiVersion": "rbac.authorization.k8s.io/v1", "kind": "RoleBinding",
-        "metadata": {"name": name, "namespace": "watched"},
-        "roleRef": {"apiGroup": "rbac.authorization.k8s.io", "kind": "Role", "name": name},
-        "subjects": [{"kind": "ServiceAccount", "name": name, "namespace": "watched"}],
-    })
 }

@@ -11,7 +11,7 @@ use opaque_node::coordination::{
 };
 use serde_json::json;
 
-use super::{CLUSTER, NOW, load, make_map, maps, member, open, seen, shards, start};
+use super::{CLUSTER, NOW, load, make_map, maps, member, open, seen, shards, start, two};
 
 /// Two nodes that serve table `t`, and the lead of one of them.
 struct Nodes {
@@ -23,10 +23,7 @@ struct Nodes {
 
 impl Nodes {
     async fn start(control_plane: &ControlPlane) -> Result<Self> {
-        make_map(control_plane, 1).await?;
-        let (one, two) = (open(control_plane, 1)?, open(control_plane, 2)?);
-        let lead = one.try_lead("one").await?.unwrap();
-        one.initialize(shards(1)).await?;
+        let (one, two, lead) = two(control_plane).await?;
         let nodes = Self { api: maps(control_plane)?, one, two, lead };
         nodes.load("t", 1).await?;
         Ok(nodes)

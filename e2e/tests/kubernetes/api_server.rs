@@ -18,8 +18,7 @@ async fn the_api_server_comes_back_and_pods_can_be_made() -> Result<()> {
         let away = Faults::new()?.restart_api_server(namespace).await?;
         measured("API server killed to ready", away);
         namespace.apply(&web(1)).await?;
-        namespace.ready("web-0", Duration::from_secs(120)).await?;
-        Ok(())
+        namespace.ready("web-0", Duration::from_secs(120)).await.map(drop)
     })
     .await
 }

@@ -6,11 +6,11 @@ use anyhow::Result;
 use futures::future::try_join_all;
 use k8s_openapi::api::core::v1::Service;
 use kube::api::DeleteParams;
-use opaque_e2e::harness::{self, Faults, Lead, Namespace, QueryLoop, lead, measured, product};
+use opaque_e2e::harness::{self, Faults, Lead, Namespace, lead, measured, product};
 use opaque_e2e::poll;
 use tokio::time::Instant;
 
-use crate::support::{ANSWER, SQL};
+use crate::support::{queries, service_is_back};
 
 const LIMIT: Duration = Duration::from_secs(90);
 /// Longer than any Lease: every lead is lost in between.
@@ -24,8 +24,7 @@ async fn no_query_fails_while_the_api_server_is_away() -> Result<()> {
     harness::run_alone("no-api", async |namespace| {
         let faults = Faults::new()?;
         product::serve(namespace, 1, 2, &[]).await?;
-        let (question, _folder) = product::question(namespace, SQL, &[ANSWER]).await?;
-        let mut queries = QueryLoop::start(question).await?;
+        let (mut queries, _folder) = queries(namespace).await?;
 
         let away = faults.restart_api_server(namespace).await?;
         measured("API server killed to ready", away);
@@ -47,8 +46,7 @@ async fn no_query_fails_while_the_api_server_is_away() -> Result<()> {
             Lead::until(namespace, lease, LIMIT, |lead| lead.token > before.token).await?;
         }
         recovers(namespace, start, "API server in reach").await?;
-        queries.answers(1, LIMIT).await?;
-        queries.stop().await?.check()
+        queries.finish(1, LIMIT).await
     })
     .await
 }
@@ -59,13 +57,8 @@ async fn recovers(namespace: &Namespace, start: Instant, what: &str) -> Result<(
     let services = namespace.api::<Service>();
     let found = || async { Ok(Some(services.get(SERVICE).await?)) };
     let (service, _) = poll::until("the API server answers", LIMIT, found).await?;
-    let deleted = service.metadata.uid;
     services.delete(SERVICE, &DeleteParams::default()).await?;
-    let back = || async {
-        let found = services.get_opt(SERVICE).await?;
-        Ok(found.filter(|service| service.metadata.uid != deleted))
-    };
-    poll::until("the deleted Service is back", LIMIT, back).await?;
+    service_is_back(namespace, SERVICE, service.metadata.uid).await?;
     measured(&format!("{what} to a deleted Service made again"), start.elapsed());
 
     // A new leader's first write, and a renewal.

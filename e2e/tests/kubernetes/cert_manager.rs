@@ -11,10 +11,9 @@ use opaque_e2e::harness::{self, Faults, Namespace, measured, product};
 use opaque_e2e::{cache, poll};
 use tokio::time::Instant;
 
+use crate::support::{ANSWER, SQL};
 use crate::tls::{CLIENTS, Node, PEERS, serial, text};
 
-const SQL: &str = "SELECT country, temperature FROM weather WHERE city = 'Santiago'";
-const ANSWER: &str = "country,temperature\nCL,21\n";
 const LIMIT: Duration = Duration::from_secs(120);
 const ISSUER: (&str, &str) =
     ("  clientAuth:", "  tls: {issuerRef: {name: company}}\n  clientAuth:");

@@ -7,14 +7,13 @@ use std::time::Duration;
 use anyhow::{Context, Result, ensure};
 use k8s_openapi::api::core::v1::ConfigMap;
 use opaque_crds::OpaqueCluster;
-use opaque_e2e::harness::{self, Faults, Namespace, QueryLoop, measured, product};
+use opaque_e2e::harness::{self, Faults, Namespace, measured, product};
 use opaque_e2e::poll;
 use rustls::AlertDescription;
 
+use crate::support::{ANSWER, SQL, queries};
 use crate::tls::{Node, PEERS, Pair, Reception, serial, text};
 
-const SQL: &str = "SELECT country, temperature FROM weather WHERE city = 'Santiago'";
-const ANSWER: &str = "country,temperature\nCL,21\n";
 const LIMIT: Duration = Duration::from_secs(180);
 const CERTIFICATE: &str = "-----BEGIN CERTIFICATE-----";
 
@@ -27,8 +26,7 @@ async fn the_authority_changes_without_a_failed_query_or_a_restart() -> Result<(
         // With one replica, no other could answer in place of a node that is refused.
         product::serve(namespace, 2, 1, &[]).await?;
         let nodes = Node::all(namespace).await?;
-        let (question, _folder) = product::question(namespace, SQL, &[ANSWER]).await?;
-        let mut queries = QueryLoop::start(question).await?;
+        let (queries, _folder) = queries(namespace).await?;
         let old = trusted(namespace, "peer-ca.crt").await?;
         ensure!(old.matches(CERTIFICATE).count() == 1, "one authority is trusted: {old}");
         let former = Pair::of(namespace, "demo-shard-0-tls").await?;
@@ -73,8 +71,7 @@ async fn the_authority_changes_without_a_failed_query_or_a_restart() -> Result<(
         let (_, time) = poll::until("the old authority is unknown to all", LIMIT, stranger).await?;
         measured("from then until every node refuses its certificates", time);
 
-        queries.answers(3, LIMIT).await?;
-        queries.stop().await?.check()?;
+        queries.finish(3, LIMIT).await?;
         ensure!(Node::all(namespace).await? == nodes, "restarted: {nodes:#?}");
         // The loop trusts the former server authority. A new client gets both.
         let (question, _folder) = product::question(namespace, SQL, &[ANSWER]).await?;

@@ -7,14 +7,13 @@ use std::time::Duration;
 use anyhow::{Result, ensure};
 use k8s_openapi::api::coordination::v1::Lease;
 use kube::ResourceExt;
-use opaque_e2e::harness::{self, Faults, Namespace, QueryLoop, measured, product};
+use opaque_e2e::harness::{self, Faults, Namespace, measured, product};
 use opaque_e2e::poll;
 use serde_json::Value;
 
+use crate::support::queries;
 use crate::tls::{CLIENTS, Node, PEERS, serial};
 
-const SQL: &str = "SELECT country, temperature FROM weather WHERE city = 'Santiago'";
-const ANSWER: &str = "country,temperature\nCL,21\n";
 /// The shortest lifetimes that a spec may have. A certificate is renewed half a minute after it was
 /// issued.
 const LIVES: (&str, &str) =
@@ -33,8 +32,7 @@ async fn certificates_are_renewed_without_a_failed_query_or_a_restart() -> Resul
         product::apply_cluster_with(namespace, 2, 1, &[LIVES]).await?;
         product::serves_weather(namespace).await?;
         let nodes = Node::all(namespace).await?;
-        let (question, _folder) = product::question(namespace, SQL, &[ANSWER]).await?;
-        let mut queries = QueryLoop::start(question).await?;
+        let (queries, _folder) = queries(namespace).await?;
 
         let before = serials(namespace).await?;
         let renewed = || async {
@@ -59,8 +57,7 @@ async fn certificates_are_renewed_without_a_failed_query_or_a_restart() -> Resul
         let (_, time) = poll::until("all nodes show and report the new ones", LIMIT, shown).await?;
         measured("from then until every node shows and reports the new ones", time);
 
-        queries.answers(3, LIMIT).await?;
-        queries.stop().await?.check()?;
+        queries.finish(3, LIMIT).await?;
         ensure!(Node::all(namespace).await? == nodes, "restarted: {nodes:#?}");
         Ok(())
     })

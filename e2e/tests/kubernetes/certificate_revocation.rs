@@ -14,10 +14,9 @@ use rcgen::{
 use rustls::AlertDescription;
 use serde_json::json;
 
+use crate::support::{ANSWER, SQL};
 use crate::tls::{Node, PEERS, Pair, Reception, text};
 
-const SQL: &str = "SELECT country, temperature FROM weather WHERE city = 'Santiago'";
-const ANSWER: &str = "country,temperature\nCL,21\n";
 /// Time in which a node loads changed files (docs/runbooks/certificates.md).
 const LIMIT: Duration = Duration::from_secs(120);
 const REVOKED: Reception = Reception::Refused(AlertDescription::CertificateRevoked);

@@ -14,6 +14,7 @@ use kube::ResourceExt;
 use kube::api::ListParams;
 use opaque_e2e::authority::{Authority, Identity};
 use opaque_e2e::cluster::NODE;
+use opaque_e2e::harness::namespace::restarts;
 use opaque_e2e::harness::{self, Faults, Namespace, measured, product};
 use opaque_e2e::{cache, poll};
 use serde_json::json;
@@ -37,19 +38,14 @@ async fn credentials_are_mended_and_exchanged_under_running_pods() -> Result<()>
         let mut serving = store.start("first-secret").await?;
         product::install(namespace, &[]).await?;
         secret(namespace, "wrong-secret").await?;
-        namespace.apply(&store.authority_secret()).await?;
+        let authority = json!({"ca.crt": store.authority.pem()});
+        product::secret(namespace, "store-authority", authority).await?;
         change(namespace, 0).await?;
         namespace.apply(&cluster(namespace.name())).await?;
         namespace.apply(&same_weather("weather")).await?;
+        let (table, degraded) = ("opaquetable/weather", ("Degraded", "True"));
         let words = &["StoreUnavailable", "access to", "was refused (403 Forbidden"];
-        product::condition_says(
-            namespace,
-            "opaquetable/weather",
-            ("Degraded", "True"),
-            words,
-            LIMIT,
-        )
-        .await?;
+        product::condition_says(namespace, table, degraded, words, LIMIT).await?;
         told(namespace).await?;
         let pods = pods(namespace).await?;
 
@@ -91,20 +87,15 @@ async fn told(namespace: &Namespace) -> Result<()> {
     let words = &["StoreUnavailable: pod demo-shard-0-0", REFUSED, SECRET];
     product::condition_says(namespace, "opaquecluster/demo", ("Degraded", "True"), words, LIMIT)
         .await?;
-    product::condition(namespace, "opaquecluster/demo", "Available", "True", LIMIT).await?;
-    Ok(())
+    product::condition(namespace, "opaquecluster/demo", "Available", "True", LIMIT).await.map(drop)
 }
 
 /// Each pod of the cluster, with its UID and the number of restarts of its container.
 async fn pods(namespace: &Namespace) -> Result<BTreeMap<String, (Option<String>, i32)>> {
-    let of_cluster = ListParams::default().labels("opaque.dev/cluster=demo,opaque.dev/shard");
+    let of_cluster = ListParams::default().labels(product::NODES);
     let pods = namespace.api::<Pod>().list(&of_cluster).await?.items;
     ensure!(pods.len() == 2, "{} pods", pods.len());
-    let seen = |pod: &Pod| {
-        let containers = pod.status.iter().flat_map(|status| &status.container_statuses).flatten();
-        (pod.name_any(), (pod.uid(), containers.map(|one| one.restart_count).sum()))
-    };
-    Ok(pods.iter().map(seen).collect())
+    Ok(pods.iter().map(|pod| (pod.name_any(), (pod.uid(), restarts(pod)))).collect())
 }
 
 fn cluster(prefix: &str) -> String {
@@ -128,12 +119,8 @@ fn cluster(prefix: &str) -> String {
 }
 
 async fn secret(namespace: &Namespace, secret: &str) -> Result<()> {
-    let secret = json!({
-        "apiVersion": "v1", "kind": "Secret", "metadata": {"name": "demo-storage"},
-        "stringData": {"AWS_ACCESS_KEY_ID": USER, "AWS_SECRET_ACCESS_KEY": secret},
-    });
-    namespace.apply(&secret.to_string()).await?;
-    Ok(())
+    let keys = json!({"AWS_ACCESS_KEY_ID": USER, "AWS_SECRET_ACCESS_KEY": secret});
+    product::secret(namespace, "demo-storage", keys).await
 }
 
 /// A separate object store whose keys this test may rotate, with a certificate from a separate
@@ -160,14 +147,6 @@ impl OwnStore {
         let program = folder.path().join("own-store");
         fs::copy(cache::server("minio")?, &program)?;
         Ok(Self { authority, faults, folder, program })
-    }
-
-    fn authority_secret(&self) -> String {
-        json!({
-            "apiVersion": "v1", "kind": "Secret", "metadata": {"name": "store-authority"},
-            "stringData": {"ca.crt": self.authority.pem()},
-        })
-        .to_string()
     }
 
     /// Starts the store with one pair of keys. Dropping the result ends it.

@@ -56,8 +56,7 @@ async fn a_pod_that_misses_an_activation_turns_clients_away_in_time() -> Result<
         cut.heal();
         let time = namespace.ready(pod, LIMIT).await?;
         measured("API server in reach again to the pod Ready", time);
-        queries.answers(10, LIMIT).await?;
-        queries.stop().await?.check()?;
+        queries.finish(10, LIMIT).await?;
         containers.check(namespace).await
     })
     .await

@@ -1,13 +1,10 @@
 //! A deleted table is no longer served. A deleted cluster is removed together with everything that
 //! was created for it.
 
-use std::collections::BTreeMap;
 use std::time::Duration;
 
 use anyhow::{Context, Result, ensure};
-use k8s_openapi::api::core::v1::Pod;
-use kube::ResourceExt;
-use kube::api::{ListParams, PostParams};
+use kube::api::PostParams;
 use opaque_crds::{OpaqueCluster, OpaqueClusterSpec, OpaqueShardMap};
 use opaque_e2e::harness::{self, Namespace, measured, product};
 use opaque_e2e::poll;
@@ -55,12 +52,7 @@ async fn deleted_alone_and_made_again(
     namespace: &Namespace,
     spec: OpaqueClusterSpec,
 ) -> Result<()> {
-    let pods = async || -> Result<BTreeMap<String, Option<String>>> {
-        let nodes = ListParams::default().labels("opaque.dev/cluster=demo,opaque.dev/shard");
-        let pods = namespace.api::<Pod>().list(&nodes).await?;
-        Ok(pods.iter().map(|pod| (pod.name_any(), pod.uid())).collect())
-    };
-    let before = pods().await?;
+    let before = product::nodes(namespace).await?;
     namespace.kubectl(&["delete", "opaquecluster", "demo", "--cascade=orphan"]).await?;
     let again = OpaqueCluster::new("demo", spec);
     namespace.api::<OpaqueCluster>().create(&PostParams::default(), &again).await?;
@@ -71,7 +63,7 @@ async fn deleted_alone_and_made_again(
         product::condition(namespace, "opaquecluster/demo", condition, status, LIMIT).await?;
     }
     measured("cluster deleted with orphans and created again, to all adopted", start.elapsed());
-    let after = pods().await?;
+    let after = product::nodes(namespace).await?;
     ensure!(before == after, "pods were replaced: {before:?} {after:?}");
     Ok(())
 }

@@ -8,12 +8,12 @@ use kube::api::EvictParams;
 use kube::{Api, Config};
 use opaque_e2e::cluster::BUCKET;
 use opaque_e2e::harness::namespace::is_ready;
-use opaque_e2e::harness::{self, Faults, Namespace, QueryLoop, measured, product};
+use opaque_e2e::harness::{self, Faults, Namespace, measured, product};
 use opaque_e2e::poll;
 use opaque_election::without_retries;
 use tokio::time::Instant;
 
-use crate::support::{ANSWER, SQL};
+use crate::support::queries;
 
 const LIMIT: Duration = Duration::from_secs(90);
 const FIRST: &str = "demo-shard-0-0";
@@ -27,8 +27,7 @@ async fn a_drain_takes_one_pod_of_a_shard_after_the_other() -> Result<()> {
         // Only in our own cluster: from outside, a query would end with the pod that forwards it.
         Faults::new()?;
         product::serve(namespace, 1, 2, &["replicas=1"]).await?;
-        let (question, _folder) = product::question(namespace, SQL, &[ANSWER]).await?;
-        let mut queries = QueryLoop::start(question).await?;
+        let (queries, _folder) = queries(namespace).await?;
 
         let first = uid(namespace, FIRST).await?;
         let second = uid(namespace, SECOND).await?;
@@ -46,8 +45,7 @@ async fn a_drain_takes_one_pod_of_a_shard_after_the_other() -> Result<()> {
         measured("first pod evicted to the second allowed", start.elapsed());
         namespace.ready_as(SECOND, LIMIT, |pod| pod.metadata.uid != second).await?;
         measured("both pods of a shard drained, one after the other", start.elapsed());
-        queries.answers(5, LIMIT).await?;
-        queries.stop().await?.check()?;
+        queries.finish(5, LIMIT).await?;
 
         // With one replica, a drain interrupts answers, but it completes.
         let url = format!("s3://{BUCKET}/{}", namespace.name());
@@ -68,8 +66,7 @@ async fn a_drain_takes_one_pod_of_a_shard_after_the_other() -> Result<()> {
 /// Waits until a pod may be evicted, and evicts it.
 async fn allowed(namespace: &Namespace, pod: &str) -> Result<()> {
     let look = || async { Ok(evict(namespace, pod).await?.then_some(())) };
-    poll::until(&format!("pod {pod} may be evicted"), LIMIT, look).await?;
-    Ok(())
+    poll::until(&format!("pod {pod} may be evicted"), LIMIT, look).await.map(drop)
 }
 
 /// Requests the eviction of a pod once. Returns `false` if its disruption budget refuses.

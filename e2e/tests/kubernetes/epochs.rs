@@ -41,15 +41,16 @@ pub(crate) async fn change(namespace: &Namespace, warmer: i32) -> Result<()> {
         "apiVersion": "v1", "kind": "ConfigMap", "metadata": {"name": "weather"},
         "data": {"weather.csv": changed},
     });
-    namespace.apply(&map.to_string()).await?;
-    Ok(())
+    namespace.apply(&map.to_string()).await.map(drop)
 }
 
 /// Changes the spec of the table.
 async fn patch(namespace: &Namespace, spec: serde_json::Value) -> Result<()> {
     let patch = json!({ "spec": spec }).to_string();
-    namespace.kubectl(&["patch", "opaquetable/weather", "--type=merge", "--patch", &patch]).await?;
-    Ok(())
+    namespace
+        .kubectl(&["patch", "opaquetable/weather", "--type=merge", "--patch", &patch])
+        .await
+        .map(drop)
 }
 
 /// Waits until `kubectl get` shows that an epoch is served.
@@ -61,8 +62,7 @@ async fn shows(namespace: &Namespace, epoch: &str) -> Result<()> {
         ensure!(shown, "{line}");
         Ok(Some(()))
     };
-    poll::until(&format!("kubectl shows epoch {epoch}"), LIMIT, look).await?;
-    Ok(())
+    poll::until(&format!("kubectl shows epoch {epoch}"), LIMIT, look).await.map(drop)
 }
 
 /// Waits until these are the epochs in the status, newest first, and in the store.
@@ -77,8 +77,7 @@ async fn retained(namespace: &Namespace, epochs: &[i64]) -> Result<()> {
         ensure!(listed == epochs && stored == epochs, "status {listed:?}, store {stored:?}");
         Ok(Some(()))
     };
-    poll::until(&format!("epochs {epochs:?} are retained"), LIMIT, look).await?;
-    Ok(())
+    poll::until(&format!("epochs {epochs:?} are retained"), LIMIT, look).await.map(drop)
 }
 
 #[tokio::test]

@@ -6,8 +6,8 @@ use anyhow::{Result, ensure};
 use opaque_e2e::harness::{self, measured, product};
 use tokio::time::Instant;
 
-const SQL: &str = "SELECT country, temperature FROM weather WHERE city = 'Santiago'";
-const ANSWER: &str = "country,temperature\nCL,21\n";
+use crate::support::{ANSWER, SQL};
+
 const LIMIT: Duration = Duration::from_secs(240);
 
 /// The objects that the operator creates for cluster `demo` with three shards and table `weather`.

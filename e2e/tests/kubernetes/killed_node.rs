@@ -5,10 +5,10 @@ use std::time::Duration;
 use anyhow::{Context, Result};
 use k8s_openapi::api::core::v1::Pod;
 use opaque_e2e::harness::namespace::restarts;
-use opaque_e2e::harness::{self, Faults, Lead, Namespace, QueryLoop, lead, measured, product};
+use opaque_e2e::harness::{self, Faults, Lead, Namespace, lead, measured, product};
 use tokio::time::Instant;
 
-use crate::support::{ANSWER, SQL};
+use crate::support::queries;
 
 const LIMIT: Duration = Duration::from_secs(90);
 const PODS: [&str; 4] = ["demo-shard-0-0", "demo-shard-0-1", "demo-shard-1-0", "demo-shard-1-1"];
@@ -19,8 +19,7 @@ async fn no_query_fails_when_a_node_dies() -> Result<()> {
     harness::run("kill-node", async |namespace| {
         let faults = Faults::new()?;
         product::serve(namespace, 2, 2, &["replicas=1"]).await?;
-        let (question, _folder) = product::question(namespace, SQL, &[ANSWER]).await?;
-        let mut queries = QueryLoop::start(question).await?;
+        let (queries, _folder) = queries(namespace).await?;
 
         let before = Lead::of(namespace, lead::NODES).await?;
         let follower = PODS.into_iter().find(|pod| *pod != before.pod).context("only one pod")?;
@@ -39,8 +38,7 @@ async fn no_query_fails_when_a_node_dies() -> Result<()> {
         let time = deleted_to_ready(namespace, follower).await?;
         measured("pod deleted to its successor Ready", time);
         // The successor has another address, which clients and peers have to learn.
-        queries.answers(5, LIMIT).await?;
-        queries.stop().await?.check()
+        queries.finish(5, LIMIT).await
     })
     .await
 }

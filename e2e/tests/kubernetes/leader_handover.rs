@@ -4,9 +4,9 @@ use std::time::Duration;
 
 use anyhow::{Result, ensure};
 use k8s_openapi::api::core::v1::Pod;
-use opaque_e2e::harness::{self, Faults, Lead, QueryLoop, lead, measured, product};
+use opaque_e2e::harness::{self, Faults, Lead, lead, measured, product};
 
-use crate::support::{ANSWER, SQL};
+use crate::support::queries;
 
 const LIMIT: Duration = Duration::from_secs(90);
 /// How long the handover of the lead may take.
@@ -18,8 +18,7 @@ async fn the_lead_passes_on_at_once_when_its_node_is_stopped() -> Result<()> {
     harness::run("handover", async |namespace| {
         let faults = Faults::new()?;
         product::serve(namespace, 1, 2, &["replicas=1"]).await?;
-        let (question, _folder) = product::question(namespace, SQL, &[ANSWER]).await?;
-        let mut queries = QueryLoop::start(question).await?;
+        let (queries, _folder) = queries(namespace).await?;
 
         let before = Lead::of(namespace, lead::NODES).await?;
         let uid = namespace.api::<Pod>().get(&before.pod).await?.metadata.uid;
@@ -45,8 +44,7 @@ async fn the_lead_passes_on_at_once_when_its_node_is_stopped() -> Result<()> {
         measured("leader's pod deleted to the next leader", time);
         ensure!(time < HANDOVER, "{} led {time:?} after {} was deleted", last.pod, after.pod);
         namespace.ready_as(&after.pod, LIMIT, |pod| pod.metadata.uid != uid).await?;
-        queries.answers(3, LIMIT).await?;
-        queries.stop().await?.check()
+        queries.finish(3, LIMIT).await
     })
     .await
 }

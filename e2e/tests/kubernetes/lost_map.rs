@@ -12,7 +12,7 @@ use opaque_e2e::harness::{self, Containers, Faults, QueryLoop, Question, measure
 use opaque_e2e::poll;
 use tokio::time::Instant;
 
-use crate::support::{ANSWER, SQL};
+use crate::support::{ANSWER, queries};
 use crate::tables::same_weather;
 
 const MORE: &str = "SELECT country, temperature FROM more WHERE city = 'Santiago'";
@@ -35,8 +35,7 @@ async fn a_map_that_is_lost_or_older_costs_no_answer_and_comes_back() -> Result<
         let containers = Containers::of(namespace, product::NODES).await?;
         let (more, _more) = product::question(namespace, MORE, &[ANSWER]).await?;
         product::ask(&more).await?;
-        let (question, _folder) = product::question(namespace, SQL, &[ANSWER]).await?;
-        let mut queries = QueryLoop::start(question).await?;
+        let (mut queries, _folder) = queries(namespace).await?;
 
         let before = Served::now(&maps).await?;
         maps.delete("demo", &DeleteParams::default()).await?;
@@ -61,8 +60,7 @@ async fn a_map_that_is_lost_or_older_costs_no_answer_and_comes_back() -> Result<
         }
         product::condition(namespace, "opaquecluster/demo", "Available", "True", LIMIT).await?;
         product::condition(namespace, "opaquecluster/demo", "Degraded", "False", LIMIT).await?;
-        queries.answers(5, LIMIT).await?;
-        queries.stop().await?.check()?;
+        queries.finish(5, LIMIT).await?;
         containers.check(namespace).await
     })
     .await
@@ -162,6 +160,5 @@ async fn forget_status(maps: &Api<OpaqueShardMap>) -> Result<()> {
             Err(error) => Err(error.into()),
         }
     };
-    poll::until("the status is emptied", LIMIT, forget).await?;
-    Ok(())
+    poll::until("the status is emptied", LIMIT, forget).await.map(drop)
 }

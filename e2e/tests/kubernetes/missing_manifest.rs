@@ -6,12 +6,12 @@ use std::time::Duration;
 use anyhow::{Context, Result, ensure};
 use k8s_openapi::api::core::v1::Pod;
 use opaque_crds::OpaqueTable;
-use opaque_e2e::harness::{self, Containers, Faults, QueryLoop, measured, product};
+use opaque_e2e::harness::{self, Containers, Faults, measured, product};
 use opaque_e2e::poll;
 use tokio::time::Instant;
 
 use crate::bucket::Bucket;
-use crate::support::{ANSWER, SQL};
+use crate::support::{ANSWER, SQL, queries};
 use crate::tables::same_weather;
 
 const LIMIT: Duration = Duration::from_secs(240);
@@ -46,8 +46,7 @@ async fn a_table_without_manifest_takes_no_other_out() -> Result<()> {
         }
         measured("all pods deleted to all Ready without one table", start.elapsed());
         let containers = Containers::of(namespace, product::NODES).await?;
-        let (question, _folder) = product::question(namespace, SQL, &[ANSWER]).await?;
-        let mut queries = QueryLoop::start(question).await?;
+        let (mut queries, _folder) = queries(namespace).await?;
 
         for (object, words) in
             [("opaquetable/more", &["manifest"][..]), ("opaquecluster/demo", &["more"])]
@@ -71,8 +70,7 @@ async fn a_table_without_manifest_takes_no_other_out() -> Result<()> {
         for object in ["opaquetable/more", "opaquecluster/demo"] {
             product::condition(namespace, object, "Degraded", "False", LIMIT).await?;
         }
-        queries.answers(5, LIMIT).await?;
-        queries.stop().await?.check()?;
+        queries.finish(5, LIMIT).await?;
         containers.check(namespace).await
     })
     .await

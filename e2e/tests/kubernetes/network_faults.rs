@@ -88,6 +88,5 @@ async fn get(namespace: &Namespace, pod: &str, host: &str) -> Result<String> {
 /// Waits until a pod reaches a server, since names and rules take a moment.
 async fn answers(namespace: &Namespace, pod: &str, host: &str) -> Result<()> {
     let look = || async { get(namespace, pod, host).await.map(Some) };
-    poll::until(&format!("{host} answers {pod}"), LIMIT, look).await?;
-    Ok(())
+    poll::until(&format!("{host} answers {pod}"), LIMIT, look).await.map(drop)
 }

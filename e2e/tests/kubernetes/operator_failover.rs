@@ -6,11 +6,11 @@ use anyhow::{Result, ensure};
 use k8s_openapi::api::core::v1::{Pod, Service};
 use kube::ResourceExt;
 use kube::api::{DeleteParams, ListParams};
-use opaque_e2e::harness::{self, Faults, Lead, Namespace, QueryLoop, lead, measured, product};
+use opaque_e2e::harness::{self, Faults, Lead, Namespace, lead, measured, product};
 use opaque_e2e::poll;
 use tokio::time::Instant;
 
-use crate::support::{ANSWER, SQL};
+use crate::support::{queries, service_is_back};
 
 const LIMIT: Duration = Duration::from_secs(90);
 /// How long the handover of the Lease may take when an operator receives SIGTERM.
@@ -25,8 +25,7 @@ async fn the_second_operator_takes_over() -> Result<()> {
         let faults = Faults::new()?;
         product::serve(namespace, 1, 2, &["replicas=2"]).await?;
         two_operators(namespace).await?;
-        let (question, _folder) = product::question(namespace, SQL, &[ANSWER]).await?;
-        let mut queries = QueryLoop::start(question).await?;
+        let (queries, _folder) = queries(namespace).await?;
 
         let first = Lead::of(namespace, lead::OPERATOR).await?;
         let start = Instant::now();
@@ -38,8 +37,7 @@ async fn the_second_operator_takes_over() -> Result<()> {
         namespace.kubectl(&["delete", "pod", &second.pod, "--wait=false"]).await?;
         let (third, time) = follows(namespace, &second, start, "operator stopped").await?;
         ensure!(time < HANDOVER, "{} took {time:?} to follow {}", third.pod, second.pod);
-        queries.answers(1, LIMIT).await?;
-        queries.stop().await?.check()
+        queries.finish(1, LIMIT).await
     })
     .await
 }
@@ -59,11 +57,7 @@ async fn follows(
     let (after, _) = Lead::until(namespace, lead::OPERATOR, LIMIT, other).await?;
     let time = start.elapsed();
     measured(&format!("{what} to the other active"), time);
-    let back = || async {
-        let found = services.get_opt(SERVICE).await?;
-        Ok(found.filter(|service| service.metadata.uid != deleted))
-    };
-    poll::until("the deleted Service is back", LIMIT, back).await?;
+    service_is_back(namespace, SERVICE, deleted).await?;
     measured(&format!("{what} to a deleted Service made again"), start.elapsed());
     Ok((after, time))
 }

@@ -43,8 +43,7 @@ async fn a_quota_is_quoted_for_nodes_and_for_jobs() -> Result<()> {
         let patch = ["patch", table, "--type=merge", "--patch", &less.to_string()];
         namespace.kubectl(&patch).await?;
         product::condition(namespace, table, "Available", "True", LIMIT).await?;
-        product::condition(namespace, cluster, "Ready", "True", LIMIT).await?;
-        Ok(())
+        product::condition(namespace, cluster, "Ready", "True", LIMIT).await.map(drop)
     })
     .await
 }

@@ -8,11 +8,11 @@ use anyhow::{Result, ensure};
 use k8s_openapi::api::core::v1::Pod;
 use kube::ResourceExt;
 use kube::api::ListParams;
-use opaque_e2e::harness::{self, Faults, Namespace, QueryLoop, measured, product};
+use opaque_e2e::harness::{self, Faults, Namespace, measured, product};
 use opaque_e2e::poll;
 
-const SQL: &str = "SELECT country, temperature FROM weather WHERE city = 'Santiago'";
-const ANSWER: &str = "country,temperature\nCL,21\n";
+use crate::support::queries;
+
 /// How long a pod must have been ready before the other pod of its shard is replaced.
 const READY_SECONDS: i64 = 3;
 const LIMIT: Duration = Duration::from_secs(240);
@@ -32,8 +32,7 @@ async fn every_pod_is_replaced_and_no_query_fails() -> Result<()> {
         product::condition(namespace, "opaquetable/weather", "Available", "True", LIMIT).await?;
         let before = pods(namespace).await?;
         ensure!(before.len() == 6, "{before:?}");
-        let (question, _folder) = product::question(namespace, SQL, &[ANSWER]).await?;
-        let queries = QueryLoop::start(question).await?;
+        let (queries, _folder) = queries(namespace).await?;
 
         let patch = ["patch", "opaquecluster", "demo", "--type=merge", "--patch", CHANGE];
         namespace.kubectl(&patch).await?;
@@ -42,10 +41,7 @@ async fn every_pod_is_replaced_and_no_query_fails() -> Result<()> {
             let now = pods(namespace).await?;
             faults.borrow_mut().extend(shards_without_ready(&now));
             faults.borrow_mut().extend(deleted_too_soon(&now));
-            let all = now.iter().all(|(name, pod)| {
-                pod.ready && before.get(name).is_some_and(|old| old.uid != pod.uid)
-            });
-            Ok((all && now.len() == before.len()).then_some(()))
+            Ok(are_replaced(&before, &now).then_some(()))
         };
         let (_, time) = poll::until("every pod is replaced and Ready", LIMIT, replaced).await?;
         measured("template changed to all of 6 pods replaced", time);
@@ -67,16 +63,10 @@ async fn a_service_account_made_again_replaces_every_pod_and_no_query_fails() ->
         Faults::new()?;
         product::serve(namespace, 2, 2, &[]).await?;
         let before = pods(namespace).await?;
-        let (question, _folder) = product::question(namespace, SQL, &[ANSWER]).await?;
-        let queries = QueryLoop::start(question).await?;
+        let (queries, _folder) = queries(namespace).await?;
         namespace.kubectl(&["delete", "serviceaccount", "demo-node"]).await?;
-        let replaced = || async {
-            let now = pods(namespace).await?;
-            let all = now.iter().all(|(name, pod)| {
-                pod.ready && before.get(name).is_some_and(|old| old.uid != pod.uid)
-            });
-            Ok((all && now.len() == before.len()).then_some(()))
-        };
+        let replaced =
+            || async { Ok(are_replaced(&before, &pods(namespace).await?).then_some(())) };
         let (_, time) = poll::until("every pod is replaced and Ready", LIMIT, replaced).await?;
         measured("ServiceAccount deleted to all of 4 pods replaced", time);
         product::condition(namespace, "opaquecluster/demo", "Ready", "True", LIMIT).await?;
@@ -97,9 +87,15 @@ struct Node {
 }
 
 async fn pods(namespace: &Namespace) -> Result<BTreeMap<String, Node>> {
-    let nodes = ListParams::default().labels("opaque.dev/cluster=demo,opaque.dev/shard");
+    let nodes = ListParams::default().labels(product::NODES);
     let pods = namespace.api::<Pod>().list(&nodes).await?;
     Ok(pods.iter().map(|pod| (pod.name_any(), node(pod))).collect())
+}
+
+/// Whether every pod was replaced by one that is ready.
+fn are_replaced(before: &BTreeMap<String, Node>, now: &BTreeMap<String, Node>) -> bool {
+    let is_new = |name: &String, pod: &Node| before.get(name).is_some_and(|old| old.uid != pod.uid);
+    now.len() == before.len() && now.iter().all(|(name, pod)| pod.ready && is_new(name, pod))
 }
 
 fn node(pod: &Pod) -> Node {

@@ -3,7 +3,7 @@
 use std::time::Duration;
 
 use anyhow::Result;
-use opaque_e2e::cluster::{BUCKET, S3_PASSWORD, S3_USER};
+use opaque_e2e::cluster::BUCKET;
 use opaque_e2e::harness::{self, measured, product};
 use serde_json::json;
 use tokio::time::Instant;
@@ -25,11 +25,7 @@ async fn rows_come_from_a_config_map_a_web_server_and_an_object() -> Result<()> 
         let cities = format!("{}-files/cities.csv.zst", namespace.name());
         Bucket::new()?.put(&cities, std::fs::read(examples.join("cities/cities.csv.zst"))?).await?;
         // The source has separate credentials, like a bucket outside the cluster.
-        let secret = json!({
-            "apiVersion": "v1", "kind": "Secret", "metadata": {"name": "files"},
-            "stringData": {"AWS_ACCESS_KEY_ID": S3_USER, "AWS_SECRET_ACCESS_KEY": S3_PASSWORD},
-        });
-        namespace.apply(&secret.to_string()).await?;
+        product::storage_secret(namespace, "files").await?;
         namespace.ready("files", LIMIT).await?;
 
         // Includes table `weather`, whose rows are in a ConfigMap.

@@ -9,7 +9,8 @@ use anyhow::{Context, Result, anyhow, bail};
 use k8s_openapi::api::core::v1::{Pod, Secret};
 use kube::ResourceExt;
 use kube::api::ListParams;
-use opaque_e2e::harness::Namespace;
+use opaque_e2e::harness::namespace::restarts;
+use opaque_e2e::harness::{Namespace, product};
 use opaque_identity::Leaf;
 use rustls::client::danger::{HandshakeSignatureValid, ServerCertVerified, ServerCertVerifier};
 use rustls::crypto::{CryptoProvider, ring};
@@ -46,19 +47,18 @@ impl Node {
     /// All pods of cluster `demo`. Equal to earlier results if no pod was restarted or replaced.
     /// Only in our own cluster are they reachable from here.
     pub(crate) async fn all(namespace: &Namespace) -> Result<Vec<Self>> {
-        let pods = ListParams::default().labels("opaque.dev/cluster=demo,opaque.dev/shard");
+        let pods = ListParams::default().labels(product::NODES);
         namespace.api::<Pod>().list(&pods).await?.iter().map(Self::new).collect()
     }
 
     fn new(pod: &Pod) -> Result<Self> {
         let status = pod.status.as_ref().context("a pod without status")?;
-        let containers = status.container_statuses.iter().flatten();
         let address = status.pod_ip.as_deref().context("a pod without address")?;
         Ok(Self {
             pod: pod.name_any(),
             shard: pod.labels().get("opaque.dev/shard").cloned().unwrap_or_default(),
             uid: pod.uid().unwrap_or_default(),
-            restarts: containers.map(|container| container.restart_count).sum(),
+            restarts: restarts(pod),
             address: address.parse()?,
         })
     }

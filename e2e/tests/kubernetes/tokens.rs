@@ -33,11 +33,8 @@ async fn a_token_allows_what_it_should_for_as_long_as_it_should() -> Result<()> 
     harness::run("tokens", async |namespace| {
         // Only in our own cluster, since queries must continue through every pod.
         Faults::new()?;
-        let secret = json!({
-            "apiVersion": "v1", "kind": "Secret", "metadata": {"name": "clients"},
-            "stringData": {"alice": ALICE, "bob": BOB},
-        });
-        namespace.apply(&secret.to_string()).await?;
+        let tokens = json!({"alice": ALICE, "bob": BOB});
+        product::secret(namespace, "clients", tokens).await?;
         product::install(namespace, &["replicas=1"]).await?;
         product::apply_cluster_with(namespace, 1, 2, &[MODE]).await?;
         product::serves_weather(namespace).await?;
@@ -45,7 +42,7 @@ async fn a_token_allows_what_it_should_for_as_long_as_it_should() -> Result<()> 
         let (alice, _alice) = asks_as(namespace, ALICE).await?;
         let (bob, _bob) = asks_as(namespace, BOB).await?;
         product::ask(&alice).await?;
-        let mut queries = QueryLoop::start(bob).await?;
+        let queries = QueryLoop::start(bob).await?;
 
         // Next to a file that holds no token.
         let patch = json!({"data": {"alice": null}, "stringData": {"broken": "short"}});
@@ -70,8 +67,7 @@ async fn a_token_allows_what_it_should_for_as_long_as_it_should() -> Result<()> 
         };
         poll::until("every node refuses it", REFUSED, all).await?;
         a_node_may_not(namespace).await?;
-        queries.answers(5, LIMIT).await?;
-        queries.stop().await?.check()?;
+        queries.finish(5, LIMIT).await?;
         containers.check(namespace).await
     })
     .await

@@ -6,14 +6,14 @@ use std::time::Duration;
 
 use anyhow::{Context, Result, ensure};
 use opaque_crds::{OpaqueShardMap, OpaqueTable};
-use opaque_e2e::cluster::{BUCKET, S3_PASSWORD, S3_USER};
-use opaque_e2e::harness::{self, Containers, Faults, Namespace, QueryLoop, measured, product};
+use opaque_e2e::cluster::BUCKET;
+use opaque_e2e::harness::{self, Containers, Faults, Namespace, measured, product};
 use opaque_e2e::poll;
 use serde_json::{Value, json};
 use tokio::time::Instant;
 
 use crate::bucket::Bucket;
-use crate::support::{ANSWER, SQL};
+use crate::support::queries;
 use crate::tables::{cities_table, same_weather};
 
 const LIMIT: Duration = Duration::from_secs(240);
@@ -37,8 +37,7 @@ async fn a_table_that_is_too_large_is_rejected_and_costs_no_answer() -> Result<(
         product::apply_cluster_with(namespace, 1, 2, &changes).await?;
         product::serves_weather(namespace).await?;
         let containers = Containers::of(namespace, product::NODES).await?;
-        let (question, _folder) = product::question(namespace, SQL, &[ANSWER]).await?;
-        let mut queries = QueryLoop::start(question).await?;
+        let (mut queries, _folder) = queries(namespace).await?;
 
         let start = Instant::now();
         namespace.apply(&cities_table("cities", &source, &SEARCHABLE)).await?;
@@ -70,8 +69,7 @@ async fn a_table_that_is_too_large_is_rejected_and_costs_no_answer() -> Result<(
         namespace.kubectl(&["delete", "opaquetable/cities"]).await?;
         namespace.apply(&same_weather("more")).await?;
         product::condition(namespace, "opaquetable/more", "Available", "True", LIMIT).await?;
-        queries.answers(5, LIMIT).await?;
-        queries.stop().await?.check()?;
+        queries.finish(5, LIMIT).await?;
         containers.check(namespace).await
     })
     .await
@@ -82,11 +80,7 @@ async fn cities(namespace: &Namespace) -> Result<Value> {
     let file = product::root().join("examples/cities/cities.csv.zst");
     let path = format!("{}-files/cities.csv.zst", namespace.name());
     Bucket::new()?.put(&path, std::fs::read(file)?).await?;
-    let secret = json!({
-        "apiVersion": "v1", "kind": "Secret", "metadata": {"name": "files"},
-        "stringData": {"AWS_ACCESS_KEY_ID": S3_USER, "AWS_SECRET_ACCESS_KEY": S3_PASSWORD},
-    });
-    namespace.apply(&secret.to_string()).await?;
+    product::storage_secret(namespace, "files").await?;
     Ok(json!({
         "url": format!("s3://{BUCKET}/{path}"), "secretRef": {"name": "files"},
         "format": "csv", "compression": "zstd",

@@ -1,16 +1,13 @@
 //! Two releases of the operator watch one namespace: one acts, the other reports that it waits, and
 //! takes over when the first is uninstalled. No pod of a cluster is replaced.
 
-use std::collections::BTreeMap;
 use std::time::Duration;
 
 use anyhow::{Context, Result, ensure};
-use k8s_openapi::api::core::v1::Pod;
 use k8s_openapi::api::events::v1::Event;
-use kube::ResourceExt;
 use kube::api::ListParams;
 use opaque_crds::OpaqueCluster;
-use opaque_e2e::harness::{self, Lead, Namespace, lead, measured, product};
+use opaque_e2e::harness::{self, Lead, lead, measured, product};
 use opaque_e2e::poll;
 
 use crate::support::{ANSWER, SQL};
@@ -24,7 +21,7 @@ async fn one_of_two_releases_acts_and_the_other_takes_over() -> Result<()> {
         product::serve(namespace, 1, 1, &["replicas=1"]).await?;
         let (question, _folder) = product::question(namespace, SQL, &[ANSWER]).await?;
         let first = Lead::of(namespace, lead::OPERATOR).await?;
-        let pods = nodes(namespace).await?;
+        let pods = product::nodes(namespace).await?;
 
         let chart = product::root().join("charts/opaque");
         let chart = chart.to_str().context("the clone's path is not text")?;
@@ -56,15 +53,8 @@ async fn one_of_two_releases_acts_and_the_other_takes_over() -> Result<()> {
             Ok((!conditions.iter().any(|it| it.type_ == "Contested")).then_some(()))
         };
         poll::until("the status names no waiting release", LIMIT, quiet).await?;
-        ensure!(nodes(namespace).await? == pods, "pods were replaced");
+        ensure!(product::nodes(namespace).await? == pods, "pods were replaced");
         product::ask(&question).await
     })
     .await
-}
-
-/// UIDs of the cluster's pods.
-async fn nodes(namespace: &Namespace) -> Result<BTreeMap<String, Option<String>>> {
-    let nodes = ListParams::default().labels(product::NODES);
-    let pods = namespace.api::<Pod>().list(&nodes).await?;
-    Ok(pods.iter().map(|pod| (pod.name_any(), pod.uid())).collect())
 }

@@ -6,13 +6,10 @@ use std::time::Duration;
 use anyhow::Result;
 use k8s_openapi::api::core::v1::Pod;
 use opaque_e2e::harness::namespace::is_ready;
-use opaque_e2e::harness::{
-    self, Block, Containers, Faults, Namespace, QueryLoop, measured, product,
-};
+use opaque_e2e::harness::{self, Block, Containers, Faults, Namespace, measured, product};
 use opaque_e2e::poll;
-use tempfile::TempDir;
 
-use crate::support::{ANSWER, SQL};
+use crate::support::queries;
 use crate::tls::PEERS;
 
 const LIMIT: Duration = Duration::from_secs(240);
@@ -54,15 +51,14 @@ async fn one_pod_reaches_not_all(namespace: &Namespace, faults: &Faults) -> Resu
     let turns_away = || async { Ok((!is_ready(&pods.get(ALONE).await?)).then_some(())) };
     let (_, time) = poll::until("the pod is not Ready", TOLD, turns_away).await?;
     measured("from then until it is not Ready", time);
-    let (mut queries, _folder) = asks(namespace).await?;
+    let (mut queries, _folder) = queries(namespace).await?;
     queries.answers(10, LIMIT).await?;
 
     drop(cuts);
     let time = product::condition(namespace, CLUSTER, "Degraded", "False", LIMIT).await?;
     measured("pod reaches all shards again to Degraded no more", time);
     namespace.ready(ALONE, LIMIT).await?;
-    queries.answers(10, LIMIT).await?;
-    queries.stop().await?.check()
+    queries.finish(10, LIMIT).await
 }
 
 /// Each pod is Ready and answers its probes, but no query could be answered.
@@ -81,13 +77,6 @@ async fn no_pod_reaches_all(namespace: &Namespace, faults: &Faults) -> Result<()
     for pod in PODS {
         namespace.ready(pod, LIMIT).await?;
     }
-    let (mut queries, _folder) = asks(namespace).await?;
-    queries.answers(10, LIMIT).await?;
-    queries.stop().await?.check()
-}
-
-/// Starts a query loop. The folder has the client's files.
-async fn asks(namespace: &Namespace) -> Result<(QueryLoop, TempDir)> {
-    let (question, folder) = product::question(namespace, SQL, &[ANSWER]).await?;
-    Ok((QueryLoop::start(question).await?, folder))
+    let (queries, _folder) = queries(namespace).await?;
+    queries.finish(10, LIMIT).await
 }

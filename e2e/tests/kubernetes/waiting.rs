@@ -94,11 +94,7 @@ async fn storage_secret(namespace: &Namespace, name: &str, keys: &[&str]) -> Res
     let value = |key| if key == "AWS_ACCESS_KEY_ID" { S3_USER } else { S3_PASSWORD };
     let data: serde_json::Map<String, Value> =
         keys.iter().map(|&key| (key.to_owned(), value(key).into())).collect();
-    let secret = json!({
-        "apiVersion": "v1", "kind": "Secret", "metadata": {"name": name}, "stringData": data,
-    });
-    namespace.apply(&secret.to_string()).await?;
-    Ok(())
+    product::secret(namespace, name, data.into()).await
 }
 
 async fn rows(namespace: &Namespace, name: &str, rows: &str) -> Result<()> {
@@ -106,8 +102,7 @@ async fn rows(namespace: &Namespace, name: &str, rows: &str) -> Result<()> {
         "apiVersion": "v1", "kind": "ConfigMap", "metadata": {"name": name},
         "data": {"where.csv": rows},
     });
-    namespace.apply(&map.to_string()).await?;
-    Ok(())
+    namespace.apply(&map.to_string()).await.map(drop)
 }
 
 /// Waits until `kubectl describe` contains each of these texts. The alignment of columns does not
@@ -140,15 +135,13 @@ async fn secret(namespace: &Namespace) -> Result<()> {
 
     storage_secret(namespace, "lacking", &["AWS_ACCESS_KEY_ID"]).await?;
     let lacks = "Secret lacking has no key AWS_SECRET_ACCESS_KEY, which spec.storage.secretRef needs: add it";
-    described(namespace, "opaquecluster/keyless", &[lacks]).await?;
-    Ok(())
+    described(namespace, "opaquecluster/keyless", &[lacks]).await.map(drop)
 }
 
 async fn unschedulable(namespace: &Namespace) -> Result<()> {
     let words =
         ["pod vast-shard-0-0 cannot be scheduled: 0/1 nodes are available", "Insufficient cpu"];
-    described(namespace, "opaquecluster/vast", &words).await?;
-    Ok(())
+    described(namespace, "opaquecluster/vast", &words).await.map(drop)
 }
 
 async fn sources(namespace: &Namespace) -> Result<()> {
@@ -161,16 +154,15 @@ async fn sources(namespace: &Namespace) -> Result<()> {
         "opaquetable/misfit",
         &[words, "correct the source or spec.schema", "Warning SchemaMismatch"],
     )
-    .await?;
-    Ok(())
+    .await
+    .map(drop)
 }
 
 async fn storage(namespace: &Namespace) -> Result<()> {
     let words = ["store: the bucket does not exist", "create it, or correct the store's URL"];
     described(namespace, "opaquetable/homeless", &words).await?;
     let words = ["store: it cannot be reached", &format!("{NODE}:9"), "check the endpoint"];
-    described(namespace, "opaquetable/unheard", &words).await?;
-    Ok(())
+    described(namespace, "opaquetable/unheard", &words).await.map(drop)
 }
 
 /// A one-line summary says that each waits, and for what.

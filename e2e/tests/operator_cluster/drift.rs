@@ -6,22 +6,13 @@ use k8s_openapi::api::core::v1::Service;
 use k8s_openapi::api::networking::v1::NetworkPolicy;
 use k8s_openapi::api::policy::v1::PodDisruptionBudget;
 use k8s_openapi::api::rbac::v1::RoleBinding;
-use kube::core::{NamespaceResourceScope, Resource};
-use opaque_e2e::poll::until;
 use serde_json::{Value, json};
 
-use super::harness::{LIMIT, Test};
+use super::harness::{Kind, Test};
 
 impl Test {
     /// Merges `value` at `pointer` and waits until the former value is restored.
-    async fn put_back<K>(&self, name: &str, pointer: &str, value: &Value) -> Result<()>
-    where
-        K: Resource<DynamicType = (), Scope = NamespaceResourceScope>
-            + Clone
-            + std::fmt::Debug
-            + serde::Serialize
-            + serde::de::DeserializeOwned,
-    {
+    async fn put_back<K: Kind>(&self, name: &str, pointer: &str, value: &Value) -> Result<()> {
         let at = |object: &K| -> Result<Value> {
             let object = serde_json::to_value(object)?;
             object.pointer(pointer).cloned().with_context(|| format!("no {pointer}"))
@@ -30,11 +21,10 @@ impl Test {
         let fields = pointer.split('/').skip(1).collect::<Vec<_>>();
         let patch = fields.iter().rev().fold(value.clone(), |below, field| json!({*field: below}));
         self.merge::<K>(name, &patch).await?;
-        until(&format!("{pointer} of {} {name} is put back", K::kind(&())), LIMIT, || async {
-            Ok((at(&self.get::<K>(name).await?)? == before).then_some(()))
+        self.until(&format!("{pointer} of {} {name} is put back", K::kind(&())), async || {
+            Ok(at(&self.get::<K>(name).await?)? == before)
         })
-        .await?;
-        Ok(())
+        .await
     }
 }
 

@@ -2,6 +2,7 @@
 //! nodes.
 
 use std::collections::BTreeMap;
+use std::fmt::Debug;
 use std::sync::mpsc::{SyncSender, sync_channel};
 use std::sync::{Arc, Mutex, PoisonError, Weak};
 use std::time::Duration;
@@ -9,11 +10,15 @@ use std::time::Duration;
 use anyhow::{Context as _, Result, ensure};
 use k8s_openapi::api::apps::v1::StatefulSet;
 use k8s_openapi::api::coordination::v1::Lease;
-use k8s_openapi::api::core::v1::{ConfigMap, Namespace, Pod, Secret, Service, ServiceAccount};
+use k8s_openapi::api::core::v1::{
+    ConfigMap, Event, Namespace, Pod, Secret, Service, ServiceAccount,
+};
 use k8s_openapi::api::networking::v1::NetworkPolicy;
 use k8s_openapi::api::policy::v1::PodDisruptionBudget;
 use k8s_openapi::api::rbac::v1::{Role, RoleBinding};
-use kube::api::{ApiResource, DynamicObject, ListParams, Patch, PatchParams, PostParams};
+use kube::api::{
+    ApiResource, DeleteParams, DynamicObject, ListParams, Patch, PatchParams, PostParams,
+};
 use kube::core::{NamespaceResourceScope, Resource};
 use kube::{Api, Client, ResourceExt};
 use opaque_crds::cluster::OpaqueClusterStatus;
@@ -25,6 +30,8 @@ use opaque_operator::claims::Times;
 use opaque_operator::metrics::Metrics;
 use opaque_operator::run::{Operator, Settings};
 use prometheus_client::registry::Registry;
+use serde::Serialize;
+use serde::de::DeserializeOwned;
 use serde_json::{Value, json};
 
 use super::kubelet::Kubelet;
@@ -32,6 +39,30 @@ use super::kubelet::Kubelet;
 pub(super) const LIMIT: Duration = Duration::from_secs(120);
 /// How long nothing may happen.
 pub(super) const QUIET: Duration = Duration::from_secs(3);
+
+// Conditions with their status and reason.
+pub(super) const SERVES: (&str, &str, &str) = ("Available", "True", "Serving");
+pub(super) const COMPLETE: (&str, &str, &str) = ("Progressing", "False", "Complete");
+pub(super) const WELL: (&str, &str, &str) = ("Degraded", "False", "AsExpected");
+
+/// A kind of namespaced objects.
+pub(super) trait Kind:
+    Resource<DynamicType = (), Scope = NamespaceResourceScope>
+    + Clone
+    + Debug
+    + Serialize
+    + DeserializeOwned
+{
+}
+
+impl<K> Kind for K where
+    K: Resource<DynamicType = (), Scope = NamespaceResourceScope>
+        + Clone
+        + Debug
+        + Serialize
+        + DeserializeOwned
+{
+}
 
 /// Servers, and the handle that ends their thread.
 pub(super) struct Servers {
@@ -144,25 +175,20 @@ impl Test {
     // ---------------------------------------------------------------- what a person would do
 
     pub(super) async fn create_cluster(&self) -> Result<()> {
-        let cluster: OpaqueCluster = serde_json::from_value(json!({
-            "apiVersion": "opaque.dev/v1alpha1", "kind": "OpaqueCluster",
-            "metadata": {"name": "demo"},
-            "spec": {
-                "shards": 2, "replicasPerShard": 2, "clientAuth": {"mode": "none"},
-                "storage": {"url": "s3://opaque/demo", "secretRef": {"name": "store"}},
-                "podTemplate": {"spec": {"nodeSelector": {"kubernetes.io/os": "linux"}}},
-            },
-        }))?;
-        self.api::<OpaqueCluster>().create(&PostParams::default(), &cluster).await?;
-        Ok(())
+        self.create::<OpaqueCluster>(json!({
+                    "metadata": {"name": "demo"},
+                    "spec": {
+                        "shards": 2, "replicasPerShard": 2, "clientAuth": {"mode": "none"},
+                        "storage": {"url": "s3://opaque/demo", "secretRef": {"name": "store"}},
+        "podTemplate": {"spec": {"nodeSelector": {"kubernetes.io/os": "linux"}}},
+        },
+        }))
+        .await
     }
 
     /// The Secret with the credentials of the store.
     pub(super) async fn create_secret(&self, data: Value) -> Result<()> {
-        let secret = json!({"metadata": {"name": "store"}, "stringData": data});
-        let secret: Secret = serde_json::from_value(secret)?;
-        self.api::<Secret>().create(&PostParams::default(), &secret).await?;
-        Ok(())
+        self.create::<Secret>(json!({"metadata": {"name": "store"}, "stringData": data})).await
     }
 
     // ------------------------------------------------------------ what kubelet and nodes would do
@@ -171,12 +197,11 @@ impl Test {
     /// says why it is not placed.
     pub(super) async fn pods_are_placed(&self) -> Result<()> {
         let is_placed = |pod: &Pod| pod.spec.as_ref().is_some_and(|spec| spec.node_name.is_some());
-        until("every pod is made and placed", LIMIT, || async {
+        self.until("every pod is made and placed", async || {
             let pods = self.list::<Pod>().await?;
-            Ok((pods.len() == 4 && pods.iter().all(is_placed)).then_some(()))
+            Ok(pods.len() == 4 && pods.iter().all(is_placed))
         })
-        .await?;
-        Ok(())
+        .await
     }
 
     /// Makes pods ready and activates the map as the leader. Returns the status that shows it.
@@ -188,12 +213,8 @@ impl Test {
         }
         self.activate_map().await?;
         self.lease("demo-leader", json!({}), "demo-shard-0-0").await?;
-        self.status("it serves", |status| {
-            truth(status, "Available") == Some(("True", "Serving"))
-                && truth(status, "Progressing") == Some(("False", "Complete"))
-                && status.leader.is_some()
-        })
-        .await
+        self.status("a leader is named", |status| status.leader.is_some()).await?;
+        self.conditions(&[SERVES, COMPLETE]).await
     }
 
     /// The leader's write after a self-test.
@@ -252,11 +273,7 @@ impl Test {
     }
 
     pub(super) async fn image_of(&self, shard: i32, image: &str) -> Result<()> {
-        until("the image is changed", LIMIT, || async {
-            Ok((self.image(shard).await? == image).then_some(()))
-        })
-        .await?;
-        Ok(())
+        self.until("the image is changed", async || Ok(self.image(shard).await? == image)).await
     }
 
     /// UIDs of the cluster's pods that are not ending.
@@ -279,8 +296,8 @@ impl Test {
                 Ok(quiet.then_some(()))
             }
         })
-        .await?;
-        Ok(())
+        .await
+        .map(drop)
     }
 
     pub(super) async fn status(
@@ -298,6 +315,43 @@ impl Test {
         Ok(looked.0)
     }
 
+    /// Waits until each of these conditions has its status and reason.
+    pub(super) async fn conditions(
+        &self,
+        wanted: &[(&str, &str, &str)],
+    ) -> Result<OpaqueClusterStatus> {
+        self.status(&format!("{wanted:?}"), |status| {
+            wanted.iter().all(|&(type_, is, reason)| truth(status, type_) == Some((is, reason)))
+        })
+        .await
+    }
+
+    /// Waits until `spec.paused` is reported.
+    pub(super) async fn paused(&self, paused: &str) -> Result<OpaqueClusterStatus> {
+        self.status("Paused is reported", |status| {
+            truth(status, "Paused").is_some_and(|(status, _)| status == paused)
+        })
+        .await
+    }
+
+    /// Waits for an event with this reason.
+    pub(super) async fn event(&self, reason: &str) -> Result<()> {
+        self.until("an event tells it", async || {
+            let events = self.list::<Event>().await?;
+            Ok(events.iter().any(|event| event.reason.as_deref() == Some(reason)))
+        })
+        .await
+    }
+
+    /// Waits until `holds` returns `true`.
+    pub(super) async fn until(
+        &self,
+        what: &str,
+        holds: impl AsyncFn() -> Result<bool>,
+    ) -> Result<()> {
+        until(what, LIMIT, || async { Ok(holds().await?.then_some(())) }).await.map(drop)
+    }
+
     /// Versions of all objects that the operator writes.
     pub(super) async fn versions(&self) -> Result<BTreeMap<String, Option<String>>> {
         let objects = self.objects().await?.into_iter();
@@ -307,8 +361,7 @@ impl Test {
     pub(super) async fn objects(&self) -> Result<BTreeMap<String, DynamicObject>> {
         let mut objects = BTreeMap::new();
         for resource in made() {
-            let api: Api<DynamicObject> =
-                Api::namespaced_with(self.client.clone(), &self.namespace, &resource);
+            let api = self.dynamic(&resource);
             let ours = ListParams::default().labels("app.kubernetes.io/managed-by=opaque-operator");
             for object in api.list(&ours).await? {
                 objects.insert(format!("{} {}", resource.kind, object.name_any()), object);
@@ -317,51 +370,39 @@ impl Test {
         Ok(objects)
     }
 
-    pub(super) fn api<K>(&self) -> Api<K>
-    where
-        K: Resource<DynamicType = (), Scope = NamespaceResourceScope>,
-    {
+    pub(super) fn dynamic(&self, resource: &ApiResource) -> Api<DynamicObject> {
+        Api::namespaced_with(self.client.clone(), &self.namespace, resource)
+    }
+
+    pub(super) fn api<K: Kind>(&self) -> Api<K> {
         Api::namespaced(self.client.clone(), &self.namespace)
     }
 
-    pub(super) async fn get<K>(&self, name: &str) -> Result<K>
-    where
-        K: Resource<DynamicType = (), Scope = NamespaceResourceScope>
-            + Clone
-            + std::fmt::Debug
-            + serde::de::DeserializeOwned,
-    {
+    pub(super) async fn create<K: Kind>(&self, object: Value) -> Result<()> {
+        let object: K = serde_json::from_value(object)?;
+        self.api::<K>().create(&PostParams::default(), &object).await?;
+        Ok(())
+    }
+
+    pub(super) async fn delete<K: Kind>(&self, name: &str) -> Result<()> {
+        self.api::<K>().delete(name, &DeleteParams::default()).await?;
+        Ok(())
+    }
+
+    pub(super) async fn get<K: Kind>(&self, name: &str) -> Result<K> {
         self.api().get(name).await.with_context(|| format!("{} {name}", K::kind(&())))
     }
 
-    pub(super) async fn list<K>(&self) -> Result<Vec<K>>
-    where
-        K: Resource<DynamicType = (), Scope = NamespaceResourceScope>
-            + Clone
-            + std::fmt::Debug
-            + serde::de::DeserializeOwned,
-    {
+    pub(super) async fn list<K: Kind>(&self) -> Result<Vec<K>> {
         Ok(self.api().list(&ListParams::default()).await?.items)
     }
 
-    pub(super) async fn merge<K>(&self, name: &str, patch: &Value) -> Result<()>
-    where
-        K: Resource<DynamicType = (), Scope = NamespaceResourceScope>
-            + Clone
-            + std::fmt::Debug
-            + serde::de::DeserializeOwned,
-    {
+    pub(super) async fn merge<K: Kind>(&self, name: &str, patch: &Value) -> Result<()> {
         self.api::<K>().patch(name, &PatchParams::default(), &Patch::Merge(patch)).await?;
         Ok(())
     }
 
-    pub(super) async fn patch_status<K>(&self, name: &str, patch: &Value) -> Result<()>
-    where
-        K: Resource<DynamicType = (), Scope = NamespaceResourceScope>
-            + Clone
-            + std::fmt::Debug
-            + serde::de::DeserializeOwned,
-    {
+    pub(super) async fn patch_status<K: Kind>(&self, name: &str, patch: &Value) -> Result<()> {
         self.api::<K>().patch_status(name, &PatchParams::default(), &Patch::Merge(patch)).await?;
         Ok(())
     }
@@ -374,6 +415,12 @@ pub(super) fn truth<'a>(
 ) -> Option<(&'a str, &'a str)> {
     let condition = status.conditions.iter().find(|condition| condition.type_ == type_)?;
     Some((condition.status.as_str(), condition.reason.as_str()))
+}
+
+/// The message of the condition `Degraded`.
+pub(super) fn degraded(status: &OpaqueClusterStatus) -> &str {
+    let condition = status.conditions.iter().find(|condition| condition.type_ == "Degraded");
+    condition.map_or("", |condition| &condition.message)
 }
 
 /// The blocker of an operation.

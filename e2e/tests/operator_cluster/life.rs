@@ -6,22 +6,23 @@ use k8s_openapi::api::core::v1::{ConfigMap, Pod, Secret, Service, ServiceAccount
 use k8s_openapi::api::networking::v1::NetworkPolicy;
 use k8s_openapi::api::policy::v1::PodDisruptionBudget;
 use k8s_openapi::api::rbac::v1::{Role, RoleBinding};
-use kube::api::{DeleteParams, PostParams};
 use opaque_crds::{OpaqueCluster, OpaqueShardMap, names};
-use opaque_e2e::poll::until;
 use serde_json::json;
 
-use super::harness::{LIMIT, QUIET, Test, operation, truth};
+use super::harness::{QUIET, Test, WELL, operation, truth};
+
+impl Test {
+    async fn every_set_exists(&self) -> Result<()> {
+        self.until("every set exists", async || Ok(self.list::<StatefulSet>().await?.len() == 2))
+            .await
+    }
+}
 
 #[tokio::test]
 async fn a_missing_secret_is_named() -> Result<()> {
     let test = Test::start("secret").await?;
     test.create_cluster().await?;
-    let status = test
-        .status("the Secret is named", |status| {
-            truth(status, "Degraded") == Some(("True", "SecretNotUsable"))
-        })
-        .await?;
+    let status = test.conditions(&[("Degraded", "True", "SecretNotUsable")]).await?;
     let blocked = operation(&status, "Secrets").context("no operation Secrets")?;
     ensure!(blocked.contains("Secret store does not exist"), "{blocked}");
     ensure!(test.list::<StatefulSet>().await?.is_empty(), "pods would start without a Secret");
@@ -33,11 +34,7 @@ async fn a_missing_secret_is_named() -> Result<()> {
     .await?;
     let both = json!({"stringData": {"AWS_SECRET_ACCESS_KEY": "b"}});
     test.merge::<Secret>("store", &both).await?;
-    until("every set exists", LIMIT, || async {
-        Ok((test.list::<StatefulSet>().await?.len() == 2).then_some(()))
-    })
-    .await?;
-    Ok(())
+    test.every_set_exists().await
 }
 
 #[tokio::test]
@@ -45,10 +42,7 @@ async fn every_object_appears() -> Result<()> {
     let test = Test::start("objects").await?;
     test.create_secret(json!({"AWS_ACCESS_KEY_ID": "a", "AWS_SECRET_ACCESS_KEY": "b"})).await?;
     test.create_cluster().await?;
-    until("every set exists", LIMIT, || async {
-        Ok((test.list::<StatefulSet>().await?.len() == 2).then_some(()))
-    })
-    .await?;
+    test.every_set_exists().await?;
     test.get::<ServiceAccount>("demo-node").await?;
     test.get::<Role>("demo-node").await?;
     test.get::<RoleBinding>("demo-node").await?;
@@ -131,16 +125,15 @@ async fn a_restarted_operator_writes_nothing() -> Result<()> {
 #[tokio::test]
 async fn what_somebody_deletes_or_changes_is_restored() -> Result<()> {
     let test = Test::serving("restored").await?;
-    test.api::<Service>().delete("demo-query", &DeleteParams::default()).await?;
+    test.delete::<Service>("demo-query").await?;
     test.merge::<NetworkPolicy>("demo", &json!({"spec": {"ingress": []}})).await?;
-    until("both are restored", LIMIT, || async {
+    test.until("both are restored", async || {
         let service = test.api::<Service>().get_opt("demo-query").await?;
         let policy = test.get::<NetworkPolicy>("demo").await?;
         let ingress = policy.spec.and_then(|spec| spec.ingress).unwrap_or_default();
-        Ok((service.is_some() && ingress.len() == 3).then_some(()))
+        Ok(service.is_some() && ingress.len() == 3)
     })
-    .await?;
-    Ok(())
+    .await
 }
 
 #[tokio::test]
@@ -148,22 +141,15 @@ async fn paused_changes_nothing() -> Result<()> {
     let test = Test::serving("paused").await?;
     let paused = json!({"spec": {"paused": true, "image": "node:3"}});
     test.merge::<OpaqueCluster>("demo", &paused).await?;
-    test.status("it is paused", |status| {
-        truth(status, "Paused").is_some_and(|(status, _)| status == "True")
-    })
-    .await?;
+    test.paused("True").await?;
     test.set_ready("demo-shard-1-1", false).await?;
     test.status("events are still reported", |status| status.ready_replicas == 3).await?;
     ensure!(test.image(0).await? == "node:1");
     test.set_ready("demo-shard-1-1", true).await?;
     let resumed = json!({"spec": {"paused": false, "image": null}});
     test.merge::<OpaqueCluster>("demo", &resumed).await?;
-    test.status("it goes on", |status| {
-        truth(status, "Paused").is_some_and(|(status, _)| status == "False")
-            && status.ready_replicas == 4
-    })
-    .await?;
-    Ok(())
+    test.paused("False").await?;
+    test.status("all are ready", |status| status.ready_replicas == 4).await.map(drop)
 }
 
 #[tokio::test]
@@ -173,17 +159,15 @@ async fn damaged_records_and_foreign_objects_break_nothing() -> Result<()> {
     test.lease("demo-shard-0-0", member, "demo-shard-0-0").await?;
     // Foreign Secrets are not watched. The operator's are.
     for number in 0..20 {
-        let secret: Secret = serde_json::from_value(json!({
-            "metadata": {"name": format!("foreign-{number}")}, "stringData": {"a": "b"},
-        }))?;
-        test.api::<Secret>().create(&PostParams::default(), &secret).await?;
+        let name = format!("foreign-{number}");
+        let secret = json!({"metadata": {"name": name}, "stringData": {"a": "b"}});
+        test.create::<Secret>(secret).await?;
     }
-    test.api::<Service>().delete("demo-query", &DeleteParams::default()).await?;
-    until("it still reconciles", LIMIT, || async {
-        Ok(test.api::<Service>().get_opt("demo-query").await?)
+    test.delete::<Service>("demo-query").await?;
+    test.until("it still reconciles", async || {
+        Ok(test.api::<Service>().get_opt("demo-query").await?.is_some())
     })
-    .await?;
-    Ok(())
+    .await
 }
 
 /// `serviceAccount` is the old name of a protected field, which no CEL rule knows.
@@ -192,11 +176,7 @@ async fn an_invalid_object_is_left_alone() -> Result<()> {
     let test = Test::serving("invalid").await?;
     let overlay = json!({"spec": {"podTemplate": {"spec": {"serviceAccount": "admin"}}}});
     test.merge::<OpaqueCluster>("demo", &overlay).await?;
-    let status = test
-        .status("it is invalid", |status| {
-            truth(status, "Degraded") == Some(("True", "InvalidSpec"))
-        })
-        .await?;
+    let status = test.conditions(&[("Degraded", "True", "InvalidSpec")]).await?;
     ensure!(truth(&status, "Available") == Some(("True", "Serving")), "{status:?}");
     test.settle().await?;
     let (before, reconciles) = (test.metrics.requests(), test.metrics.reconciles());
@@ -208,16 +188,12 @@ async fn an_invalid_object_is_left_alone() -> Result<()> {
     ensure!(test.metrics.reconciles() == reconciles, "an invalid object was tried again");
     // Certificates expire whether or not the spec is valid.
     let name = names::shard_certificate("demo", 0);
-    test.api::<Secret>().delete(&name, &DeleteParams::default()).await?;
-    until("the certificate is issued again", LIMIT, || async {
-        Ok(test.api::<Secret>().get_opt(&name).await?.map(drop))
+    test.delete::<Secret>(&name).await?;
+    test.until("the certificate is issued again", async || {
+        Ok(test.api::<Secret>().get_opt(&name).await?.is_some())
     })
     .await?;
     let none = json!({"spec": {"podTemplate": {"spec": {"serviceAccount": null}}}});
     test.merge::<OpaqueCluster>("demo", &none).await?;
-    test.status("it is valid again", |status| {
-        truth(status, "Degraded") == Some(("False", "AsExpected"))
-    })
-    .await?;
-    Ok(())
+    test.conditions(&[WELL]).await.map(drop)
 }

@@ -2,13 +2,10 @@
 
 use anyhow::{Context, Result, ensure};
 use k8s_openapi::api::coordination::v1::Lease;
-use k8s_openapi::api::core::v1::Event;
-use kube::api::DeleteParams;
 use opaque_crds::{OpaqueCluster, names};
-use opaque_e2e::poll::until;
 use serde_json::{Value, json};
 
-use super::harness::{LIMIT, Test, operation, truth};
+use super::harness::{COMPLETE, Test, WELL, operation, truth};
 
 impl Test {
     /// Writes a pod's record like its node would.
@@ -30,21 +27,12 @@ async fn no_rollout_passes_a_pod_that_lacks_a_table() -> Result<()> {
     }
     let damaged = json!({"weather": "store: plane-0 is damaged"});
     test.record(1, 1, &damaged).await?;
-    let status = test
-        .status("missing tables are reported", |status| {
-            truth(status, "Degraded") == Some(("True", "TablesMissing"))
-        })
-        .await?;
+    let status = test.conditions(&[("Degraded", "True", "TablesMissing")]).await?;
     let entry = status.missing_tables.first().context("no missing table")?;
     ensure!((entry.table.as_str(), entry.pod.as_str()) == ("weather", "demo-shard-1-1"));
     ensure!(entry.elsewhere && entry.reason.contains("plane-0"), "{entry:?}");
     ensure!(truth(&status, "Available") == Some(("True", "Serving")), "{status:?}");
-    until("an event tells it", LIMIT, || async {
-        let events = test.list::<Event>().await?;
-        let told = |event: &Event| event.reason.as_deref() == Some("TablesMissing");
-        Ok(events.iter().any(told).then_some(()))
-    })
-    .await?;
+    test.event("TablesMissing").await?;
     // A new template may fix this pod, so it is replaced first.
     let before = test.pods().await?;
     test.merge::<OpaqueCluster>("demo", &json!({"spec": {"image": "node:5"}})).await?;
@@ -59,11 +47,7 @@ async fn no_rollout_passes_a_pod_that_lacks_a_table() -> Result<()> {
     // Once the table is loaded, the rollout continues.
     test.record(1, 1, &json!({})).await?;
     test.all_are_replaced(&before, &["demo-shard-1-1"]).await?;
-    let complete = |status: &_| {
-        truth(status, "Progressing") == Some(("False", "Complete"))
-            && truth(status, "Degraded") == Some(("False", "AsExpected"))
-    };
-    let status = test.status("it is complete", complete).await?;
+    let status = test.conditions(&[COMPLETE, WELL]).await?;
     ensure!(status.missing_tables.is_empty());
 
     // A table that no pod of a shard can load blocks nothing, since a new template may fix it.
@@ -82,8 +66,7 @@ async fn no_rollout_passes_a_pod_that_lacks_a_table() -> Result<()> {
     test.all_are_replaced(&before, &[]).await?;
     for (shard, replica) in [(0, 0), (0, 1), (1, 0), (1, 1)] {
         let name = names::pod("demo", shard, replica);
-        test.api::<Lease>().delete(&name, &DeleteParams::default()).await?;
+        test.delete::<Lease>(&name).await?;
     }
-    test.status("it is complete again", complete).await?;
-    Ok(())
+    test.conditions(&[COMPLETE, WELL]).await.map(drop)
 }

@@ -3,7 +3,6 @@
 use anyhow::{Context as _, Result, ensure};
 use k8s_openapi::api::apps::v1::StatefulSet;
 use k8s_openapi::api::core::v1::{ConfigMap, Secret};
-use k8s_openapi::api::events::v1::Event;
 use k8s_openapi::apiextensions_apiserver::pkg::apis::apiextensions::v1::CustomResourceDefinition;
 use k8s_openapi::apimachinery::pkg::apis::meta::v1::ObjectMeta;
 use kube::api::{
@@ -15,7 +14,7 @@ use opaque_crds::{OpaqueCluster, OpaqueShardMap, OpaqueTable, names};
 use opaque_e2e::poll::until;
 use serde_json::{Value, json};
 
-use super::harness::{LIMIT, Test, made, operation, truth};
+use super::harness::{COMPLETE, LIMIT, SERVES, Test, WELL, degraded, made, operation, truth};
 
 fn definition(kind: &str, plural: &str) -> Result<CustomResourceDefinition> {
     let name = format!("{plural}.monitoring.coreos.com");
@@ -37,8 +36,7 @@ fn definition(kind: &str, plural: &str) -> Result<CustomResourceDefinition> {
 impl Test {
     fn of_prometheus(&self, kind: &str) -> Api<DynamicObject> {
         let kind = GroupVersionKind::gvk("monitoring.coreos.com", "v1", kind);
-        let resource = ApiResource::from_gvk(&kind);
-        Api::namespaced_with(self.client.clone(), &self.namespace, &resource)
+        self.dynamic(&ApiResource::from_gvk(&kind))
     }
 }
 
@@ -49,21 +47,11 @@ async fn a_misspelt_field_is_named() -> Result<()> {
     let test = Test::serving("misspelt").await?;
     let misspelt = json!({"spec": {"podTemplate": {"spec": {"nodeSelectors": {"a": "b"}}}}});
     test.merge::<OpaqueCluster>("demo", &misspelt).await?;
-    let status = test
-        .status("the refusal is reported", |status| {
-            truth(status, "Degraded") == Some(("True", "WriteRefused"))
-        })
-        .await?;
-    let words = status.conditions.iter().find(|c| c.type_ == "Degraded");
-    let words = words.map(|c| c.message.clone()).unwrap_or_default();
-    ensure!(words.contains("nodeSelectors"), "{words}");
+    let status = test.conditions(&[("Degraded", "True", "WriteRefused")]).await?;
+    ensure!(degraded(&status).contains("nodeSelectors"), "{status:?}");
     let none = json!({"spec": {"podTemplate": {"spec": {"nodeSelectors": null}}}});
     test.merge::<OpaqueCluster>("demo", &none).await?;
-    test.status("it is as it should be", |status| {
-        truth(status, "Degraded") == Some(("False", "AsExpected"))
-    })
-    .await?;
-    Ok(())
+    test.conditions(&[WELL]).await.map(drop)
 }
 
 /// The kinds of the Prometheus operator are installed after this operator has started.
@@ -83,17 +71,17 @@ async fn monitoring_comes_and_goes() -> Result<()> {
     ];
     test.servers.control_plane.establish(&kinds).await?;
     test.merge::<OpaqueCluster>("demo", &on).await?;
-    for (kind, name) in [("ServiceMonitor", "demo-peers"), ("PrometheusRule", "demo")] {
-        let api = test.of_prometheus(kind);
-        until(kind, LIMIT, || async { Ok(api.get_opt(name).await?.map(drop)) }).await?;
-    }
+    let exist = async |exist: bool| {
+        for (kind, name) in [("ServiceMonitor", "demo-peers"), ("PrometheusRule", "demo")] {
+            let api = test.of_prometheus(kind);
+            let look = async || Ok(api.get_opt(name).await?.is_some() == exist);
+            test.until(&format!("{kind} exists: {exist}"), look).await?;
+        }
+        anyhow::Ok(())
+    };
+    exist(true).await?;
     test.merge::<OpaqueCluster>("demo", &off).await?;
-    for (kind, name) in [("ServiceMonitor", "demo-peers"), ("PrometheusRule", "demo")] {
-        let api = test.of_prometheus(kind);
-        let gone = || async { Ok(api.get_opt(name).await?.is_none().then_some(())) };
-        until(&format!("no {kind}"), LIMIT, gone).await?;
-    }
-    Ok(())
+    exist(false).await
 }
 
 /// The kind accepts fields that this operator does not know, like that of a later version.
@@ -109,46 +97,39 @@ async fn an_object_that_cannot_be_read_says_so() -> Result<()> {
     values.context("no values")?.push(json!("Sometimes"));
     let later = serde_json::from_value(later)?;
     kinds.replace(kind, &PostParams::default(), &later).await?;
-    let resource = ApiResource::erase::<OpaqueCluster>(&());
-    let api: Api<DynamicObject> =
-        Api::namespaced_with(test.client.clone(), &test.namespace, &resource);
+    let api = test.dynamic(&ApiResource::erase::<OpaqueCluster>(&()));
     let sometimes = Patch::Merge(json!({"spec": {"imagePullPolicy": "Sometimes"}}));
-    until("the kind takes it", LIMIT, || async {
-        Ok(api.patch("demo", &PatchParams::default(), &sometimes).await.ok().map(drop))
+    test.until("the kind takes it", async || {
+        Ok(api.patch("demo", &PatchParams::default(), &sometimes).await.is_ok())
     })
     .await?;
-    until("its status says so", LIMIT, || async {
+    test.until("its status says so", async || {
         let object = api.get("demo").await?;
         let conditions = object.data.pointer("/status/conditions").cloned();
         let conditions = conditions.context("no conditions")?.to_string();
         let told = conditions.contains("\"Unreadable\"") && conditions.contains("`Sometimes`");
         ensure!(told && conditions.contains("CertificatesReady"), "{conditions}");
-        Ok(Some(()))
+        Ok(true)
     })
     .await?;
     let none = Patch::Merge(json!({"spec": {"imagePullPolicy": null}}));
     api.patch("demo", &PatchParams::default(), &none).await?;
-    test.status("it is read again", |status| {
-        truth(status, "Degraded") == Some(("False", "AsExpected"))
-    })
-    .await?;
-    Ok(())
+    test.conditions(&[WELL]).await.map(drop)
 }
 
 /// The map is deleted while nodes serve, and `cities` is an OpaqueTable.
 #[tokio::test]
 async fn a_lost_map_is_made_from_what_is_left() -> Result<()> {
     let test = Test::serving("lost-map").await?;
-    let table: OpaqueTable = serde_json::from_value(json!({
-        "apiVersion": "opaque.dev/v1alpha1", "kind": "OpaqueTable",
-        "metadata": {"name": "big-cities"},
-        "spec": {
-            "clusterRef": {"name": "demo"},
-            "schema": {"columns": [{"name": "city", "type": "TEXT", "role": "key"}]},
-            "source": {"configMapRef": {"name": "cities", "key": "cities.csv"}},
-        },
-    }))?;
-    test.api::<OpaqueTable>().create(&PostParams::default(), &table).await?;
+    test.create::<OpaqueTable>(json!({
+            "metadata": {"name": "big-cities"},
+            "spec": {
+                "clusterRef": {"name": "demo"},
+                "schema": {"columns": [{"name": "city", "type": "TEXT", "role": "key"}]},
+    "source": {"configMapRef": {"name": "cities", "key": "cities.csv"}},
+    },
+    }))
+    .await?;
     let before = test.get::<OpaqueShardMap>("demo").await?;
     let tables = json!([
         {"table": "big_cities", "epoch": 2}, {"table": "prices", "epoch": 1},
@@ -156,9 +137,9 @@ async fn a_lost_map_is_made_from_what_is_left() -> Result<()> {
     let map = json!({"spec": {"map": {"generation": 5, "tables": tables}}});
     test.merge::<OpaqueShardMap>("demo", &map).await?;
     test.activate_map().await?;
-    until("the table's epoch is reported", LIMIT, || async {
+    test.until("the table's epoch is reported", async || {
         let status = test.get::<OpaqueTable>("big-cities").await?.status.unwrap_or_default();
-        Ok((status.active_epoch == Some(2)).then_some(()))
+        Ok(status.active_epoch == Some(2))
     })
     .await?;
     test.status("the generation is reported", |status| status.active_generation == Some(5)).await?;
@@ -171,7 +152,7 @@ async fn a_lost_map_is_made_from_what_is_left() -> Result<()> {
     test.lease("demo-shard-0-0", record, "demo-shard-0-0").await?;
     test.settle().await?;
 
-    test.api::<OpaqueShardMap>().delete("demo", &DeleteParams::default()).await?;
+    test.delete::<OpaqueShardMap>("demo").await?;
     let (made, waited) = until("the map is created again", LIMIT, || async {
         let map = test.api::<OpaqueShardMap>().get_opt("demo").await?;
         Ok(map.filter(|map| map.metadata.uid != before.metadata.uid))
@@ -183,23 +164,12 @@ async fn a_lost_map_is_made_from_what_is_left() -> Result<()> {
     let left = [("big_cities", 2, Some("big-cities")), ("loaded", 1, None), ("prices", 4, None)];
     ensure!(made.spec.map.generation == 8 && tables == left, "{:?}", made.spec.map);
     ensure!(made.spec.map.shards.len() == 2 && made.status.is_none());
-    let status = test
-        .status("the loss is reported", |status| {
-            truth(status, "Degraded") == Some(("True", "ShardMapLost"))
-        })
-        .await?;
+    let status = test.conditions(&[("Degraded", "True", "ShardMapLost")]).await?;
     ensure!(truth(&status, "Available") == Some(("True", "Serving")), "{status:?}");
     ensure!(status.active_generation >= Some(5), "{status:?}");
-    until("an event tells it", LIMIT, || async {
-        let events = test.list::<Event>().await?;
-        let told = |event: &Event| event.reason.as_deref() == Some("ShardMapRestored");
-        Ok(events.iter().any(told).then_some(()))
-    })
-    .await?;
+    test.event("ShardMapRestored").await?;
     test.activate_map().await?;
-    let status = test
-        .status("all is well", |status| truth(status, "Degraded") == Some(("False", "AsExpected")))
-        .await?;
+    let status = test.conditions(&[WELL]).await?;
     ensure!(status.active_generation == Some(8) && status.tables == 3, "{status:?}");
     Ok(())
 }
@@ -222,16 +192,13 @@ async fn an_authority_of_an_earlier_version_is_moved() -> Result<()> {
     secrets.delete(&new, &DeleteParams::default()).await?;
     let trust = test.get::<ConfigMap>(&names::trust("demo")).await?.data;
     test.start_operator()?;
-    until("the authority is moved", LIMIT, || async {
+    test.until("the authority is moved", async || {
         let moved = secrets.get_opt(&new).await?.map(|secret| secret.data);
-        let gone = secrets.get_opt(&old).await?.is_none();
-        Ok((gone && moved == Some(authority.data.clone())).then_some(()))
+        Ok(secrets.get_opt(&old).await?.is_none() && moved.as_ref() == Some(&authority.data))
     })
     .await?;
-    let persons: Secret = serde_json::from_value(json!({
-        "metadata": {"name": old}, "stringData": {"ca.crt": "a person's"},
-    }))?;
-    secrets.create(&PostParams::default(), &persons).await?;
+    let persons = json!({"metadata": {"name": old}, "stringData": {"ca.crt": "a person's"}});
+    test.create::<Secret>(persons).await?;
     test.settle().await?;
     ensure!(secrets.get(&old).await?.metadata.owner_references.is_none(), "it was taken");
     let now = test.get::<ConfigMap>(&names::trust("demo")).await?.data;
@@ -247,11 +214,10 @@ async fn what_a_cluster_left_is_adopted_by_the_next() -> Result<()> {
     let authority = test.get::<Secret>(&names::authority("demo")).await?;
     let OpaqueCluster { metadata, spec, .. } = test.get::<OpaqueCluster>("demo").await?;
     // There is no garbage collector, so the test does its work.
-    test.api::<OpaqueCluster>().delete("demo", &DeleteParams::default()).await?;
+    test.delete::<OpaqueCluster>("demo").await?;
     let alone = Patch::Merge(json!({"metadata": {"ownerReferences": null}}));
     for resource in made() {
-        let api: Api<DynamicObject> =
-            Api::namespaced_with(test.client.clone(), &test.namespace, &resource);
+        let api = test.dynamic(&resource);
         for object in api.list(&ListParams::default().labels("opaque.dev/cluster=demo")).await? {
             api.patch(&object.name_any(), &PatchParams::default(), &alone).await?;
         }
@@ -269,7 +235,7 @@ async fn what_a_cluster_left_is_adopted_by_the_next() -> Result<()> {
     again.metadata.labels = metadata.labels;
     let again = test.api::<OpaqueCluster>().create(&PostParams::default(), &again).await?;
     let uid = again.metadata.uid.context("no uid")?;
-    until("everything has the new owner", LIMIT, || async {
+    test.until("everything has the new owner", async || {
         let objects = test.objects().await?;
         let owned = |object: &DynamicObject| {
             object.metadata.owner_references.iter().flatten().any(|owner| owner.uid == uid)
@@ -277,16 +243,10 @@ async fn what_a_cluster_left_is_adopted_by_the_next() -> Result<()> {
         for (key, object) in &objects {
             ensure!(owned(object) || key == "Secret copy", "{key} is not adopted");
         }
-        Ok(Some(()))
+        Ok(true)
     })
     .await?;
-    let status = test
-        .status("it serves", |status| {
-            truth(status, "Available") == Some(("True", "Serving"))
-                && truth(status, "Degraded") == Some(("False", "AsExpected"))
-                && truth(status, "Progressing") == Some(("False", "Complete"))
-        })
-        .await?;
+    let status = test.conditions(&[SERVES, WELL, COMPLETE]).await?;
     ensure!((status.shards, status.replicas_per_shard) == (2, 2), "{status:?}");
     test.settle().await?;
     ensure!(test.pods().await? == pods, "pods were replaced");
@@ -294,7 +254,7 @@ async fn what_a_cluster_left_is_adopted_by_the_next() -> Result<()> {
     ensure!(now.data == authority.data, "the authority is another one");
     let copy = test.get::<Secret>("copy").await?;
     ensure!(copy.metadata.owner_references.is_none(), "a person's copy was taken");
-    test.api::<Secret>().delete("copy", &DeleteParams::default()).await?;
+    test.delete::<Secret>("copy").await?;
     test.everything_is_owned().await
 }
 
@@ -303,43 +263,42 @@ async fn what_a_cluster_left_is_adopted_by_the_next() -> Result<()> {
 #[tokio::test]
 async fn a_cluster_made_again_waits_for_the_one_before() -> Result<()> {
     let test = Test::start("again").await?;
-    let old: StatefulSet = serde_json::from_value(json!({
-        "metadata": {
-            "name": "again-shard-0",
-            "labels": {
-                "app.kubernetes.io/name": "opaque",
-                "opaque.dev/cluster": "again",
-                "opaque.dev/shard": "0",
-                "app.kubernetes.io/managed-by": "opaque-operator",
+    test.create::<StatefulSet>(json!({
+            "metadata": {
+                "name": "again-shard-0",
+                "labels": {
+                    "app.kubernetes.io/name": "opaque",
+                    "opaque.dev/cluster": "again",
+                    "opaque.dev/shard": "0",
+                    "app.kubernetes.io/managed-by": "opaque-operator",
+                },
+                "ownerReferences": [{
+                    "apiVersion": "opaque.dev/v1alpha1", "kind": "OpaqueCluster", "name": "again",
+                    "uid": "00000000-0000-0000-0000-000000000001", "controller": true,
+                }],
             },
-            "ownerReferences": [{
-                "apiVersion": "opaque.dev/v1alpha1", "kind": "OpaqueCluster", "name": "again",
-                "uid": "00000000-0000-0000-0000-000000000001", "controller": true,
-            }],
-        },
-        "spec": {
-            "replicas": 1, "serviceName": "again-peers",
-            "selector": {"matchLabels": {"opaque.dev/cluster": "again"}},
-            "template": {
-                "metadata": {"labels": {"opaque.dev/cluster": "again"}},
-                "spec": {"containers": [{"name": "node", "image": "node:1"}]},
-            },
-        },
-    }))?;
-    test.api::<StatefulSet>().create(&PostParams::default(), &old).await?;
-    let cluster: OpaqueCluster = serde_json::from_value(json!({
-        "apiVersion": "opaque.dev/v1alpha1", "kind": "OpaqueCluster",
-        "metadata": {"name": "again"},
-        "spec": {
-            "shards": 3, "replicasPerShard": 2, "clientAuth": {"mode": "none"},
-            "storage": {"url": "s3://opaque/again"},
-        },
-    }))?;
-    test.api::<OpaqueCluster>().create(&PostParams::default(), &cluster).await?;
-    until("it says what it waits for", LIMIT, || async {
+            "spec": {
+                "replicas": 1, "serviceName": "again-peers",
+                "selector": {"matchLabels": {"opaque.dev/cluster": "again"}},
+                "template": {
+                    "metadata": {"labels": {"opaque.dev/cluster": "again"}},
+    "spec": {"containers": [{"name": "node", "image": "node:1"}]},
+    },
+    },
+    }))
+    .await?;
+    test.create::<OpaqueCluster>(json!({
+            "metadata": {"name": "again"},
+            "spec": {
+                "shards": 3, "replicasPerShard": 2, "clientAuth": {"mode": "none"},
+    "storage": {"url": "s3://opaque/again"},
+    },
+    }))
+    .await?;
+    test.until("it says what it waits for", async || {
         let status = test.get::<OpaqueCluster>("again").await?.status.unwrap_or_default();
         let by = operation(&status, "Removal").unwrap_or_default();
-        Ok(by.contains("StatefulSet again-shard-0").then_some(()))
+        Ok(by.contains("StatefulSet again-shard-0"))
     })
     .await?;
     test.settle().await?;
@@ -347,11 +306,10 @@ async fn a_cluster_made_again_waits_for_the_one_before() -> Result<()> {
     ensure!(map.is_none(), "a map was made: {map:?}");
     let status = test.get::<OpaqueCluster>("again").await?.status.unwrap_or_default();
     ensure!((status.shards, status.replicas_per_shard) == (0, 0), "a size was accepted");
-    test.api::<StatefulSet>().delete("again-shard-0", &DeleteParams::default()).await?;
-    until("it has the size of its spec", LIMIT, || async {
+    test.delete::<StatefulSet>("again-shard-0").await?;
+    test.until("it has the size of its spec", async || {
         let map = test.api::<OpaqueShardMap>().get_opt("again").await?;
-        Ok(map.filter(|map| map.spec.map.shards.len() == 3))
+        Ok(map.is_some_and(|map| map.spec.map.shards.len() == 3))
     })
-    .await?;
-    Ok(())
+    .await
 }

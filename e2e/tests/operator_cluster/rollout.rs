@@ -6,26 +6,30 @@ use anyhow::{Context as _, Result, ensure};
 use k8s_openapi::api::apps::v1::StatefulSet;
 use k8s_openapi::api::core::v1::LimitRange;
 use kube::Api;
-use kube::api::{
-    ApiResource, DeleteParams, DynamicObject, GroupVersionKind, Patch, PatchParams, PostParams,
-};
+use kube::api::{ApiResource, DynamicObject, GroupVersionKind, Patch, PatchParams, PostParams};
 use opaque_crds::{OpaqueCluster, names};
 use opaque_e2e::poll::until;
 use serde_json::{Value, json};
 
-use super::harness::{LIMIT, QUIET, Test, operation, truth};
+use super::harness::{COMPLETE, LIMIT, QUIET, Test, WELL, operation, truth};
 
 /// UIDs of pods.
 type Pods = BTreeMap<String, String>;
 
 const ALL: [&str; 4] = ["demo-shard-0-0", "demo-shard-0-1", "demo-shard-1-0", "demo-shard-1-1"];
 
+/// The names of the pods that were created since `before`.
+fn new(now: &Pods, before: &Pods) -> Vec<&'static str> {
+    let is_new = |name: &&str| now.get(*name).is_some_and(|uid| before.get(*name) != Some(uid));
+    ALL.into_iter().filter(is_new).collect()
+}
+
 impl Test {
     /// Waits until a pod has been created again, and checks that no other has. Returns the pods.
     pub(super) async fn goes_alone(&self, before: Pods, pod: &str) -> Result<Pods> {
         let old = before.get(pod).context("there is no such pod")?;
-        until(&format!("{pod} is created again"), LIMIT, || async {
-            Ok(self.pods().await?.get(pod).is_some_and(|uid| uid != old).then_some(()))
+        self.until(&format!("{pod} is created again"), async || {
+            Ok(self.pods().await?.get(pod).is_some_and(|uid| uid != old))
         })
         .await?;
         self.settle().await?;
@@ -42,9 +46,7 @@ impl Test {
         let mut made: Pods = BTreeMap::new();
         loop {
             let now = self.pods().await?;
-            let is_new =
-                |name: &&str| now.get(*name).is_some_and(|uid| before.get(*name) != Some(uid));
-            let new: Vec<_> = ALL.into_iter().filter(is_new).collect();
+            let new = new(&now, before);
             for name in &new {
                 if made.get(*name) != now.get(*name) {
                     self.set_ready(name, true).await?;
@@ -55,12 +57,8 @@ impl Test {
                 return Ok(());
             }
             let seen = new.len();
-            until("the next pod is created again", LIMIT, || async {
-                let now = self.pods().await?;
-                let is_new = |name: &&&str| {
-                    now.get(**name).is_some_and(|uid| before.get(**name) != Some(uid))
-                };
-                Ok((ALL.iter().filter(is_new).count() > seen).then_some(()))
+            self.until("the next pod is created again", async || {
+                Ok(self::new(&self.pods().await?, before).len() > seen)
             })
             .await?;
         }
@@ -68,11 +66,7 @@ impl Test {
 
     async fn pause(&self) -> Result<()> {
         self.merge::<OpaqueCluster>("demo", &json!({"spec": {"paused": true}})).await?;
-        self.status("it is paused", |status| {
-            truth(status, "Paused").is_some_and(|(status, _)| status == "True")
-        })
-        .await?;
-        Ok(())
+        self.paused("True").await.map(drop)
     }
 
     async fn edit(&self, shard: i32, patch: &Value) -> Result<()> {
@@ -121,15 +115,14 @@ impl Test {
             api.create(&PostParams::default(), &made).await?;
         }
         let trial = json!({"metadata": {"labels": {"trial": "x"}}});
-        until("the policy is in force", LIMIT, || async {
+        self.until("the policy is in force", async || {
             let params = PatchParams { dry_run: true, ..PatchParams::default() };
             let api = self.api::<StatefulSet>();
             let set = api.patch("demo-shard-0", &params, &Patch::Merge(&trial)).await?;
             let pod = set.spec.and_then(|spec| spec.template.spec).context("no pods")?;
-            Ok((pod.termination_grace_period_seconds == Some(77)).then_some(()))
+            Ok(pod.termination_grace_period_seconds == Some(77))
         })
-        .await?;
-        Ok(())
+        .await
     }
 }
 
@@ -142,11 +135,7 @@ async fn a_changed_image_goes_pod_by_pod_and_the_leader_is_last() -> Result<()> 
         pods = test.goes_alone(pods, pod).await?;
         test.set_ready(pod, true).await?;
     }
-    test.status("it is complete", |status| {
-        truth(status, "Progressing") == Some(("False", "Complete"))
-    })
-    .await?;
-    Ok(())
+    test.conditions(&[COMPLETE]).await.map(drop)
 }
 
 /// A person edits the templates while the cluster is paused. The operator restores them, and
@@ -179,20 +168,14 @@ async fn a_set_scaled_by_hand_does_not_stall_a_rollout() -> Result<()> {
     test.pause().await?;
     let pods = test.pods().await?;
     test.merge::<StatefulSet>("demo-shard-0", &scaled).await?;
-    until("the third pod", LIMIT, || async {
-        Ok(test.pods().await?.contains_key("demo-shard-0-2").then_some(()))
-    })
-    .await?;
+    test.until("the third pod", async || Ok(test.pods().await?.contains_key("demo-shard-0-2")))
+        .await?;
     let resumed = json!({"spec": {"paused": false, "image": "node:4"}});
     test.merge::<OpaqueCluster>("demo", &resumed).await?;
     test.all_are_replaced(&pods, &[]).await?;
     let set = test.get::<StatefulSet>("demo-shard-0").await?;
     ensure!(set.spec.and_then(|spec| spec.replicas) == Some(2));
-    test.status("it is complete", |status| {
-        truth(status, "Progressing") == Some(("False", "Complete"))
-    })
-    .await?;
-    Ok(())
+    test.conditions(&[COMPLETE]).await.map(drop)
 }
 
 /// The change that `kubectl rollout restart statefulset` makes.
@@ -230,11 +213,7 @@ async fn a_bad_image_behind_an_admission_policy_reaches_one_pod() -> Result<()> 
     let pods = test.goes_alone(pods, "demo-shard-0-1").await?;
     test.set_ready("demo-shard-0-1", true).await?;
     test.all_are_replaced(&pods, &["demo-shard-0-1"]).await?;
-    test.status("it is complete", |status| {
-        truth(status, "Progressing") == Some(("False", "Complete"))
-    })
-    .await?;
-    Ok(())
+    test.conditions(&[COMPLETE]).await.map(drop)
 }
 
 /// A LimitRange refuses to create the first pod again. The others stay, and the server's message is
@@ -242,11 +221,11 @@ async fn a_bad_image_behind_an_admission_policy_reaches_one_pod() -> Result<()> 
 #[tokio::test]
 async fn a_pod_that_is_refused_holds_the_rest_and_is_explained() -> Result<()> {
     let test = Test::serving("refused").await?;
-    let small: LimitRange = serde_json::from_value(json!({
-        "metadata": {"name": "small"},
-        "spec": {"limits": [{"type": "Container", "min": {"cpu": "4"}}]},
-    }))?;
-    test.api::<LimitRange>().create(&PostParams::default(), &small).await?;
+    test.create::<LimitRange>(json!({
+    "metadata": {"name": "small"},
+    "spec": {"limits": [{"type": "Container", "min": {"cpu": "4"}}]},
+    }))
+    .await?;
     let before = test.pods().await?;
     test.merge::<OpaqueCluster>("demo", &json!({"spec": {"image": "node:8"}})).await?;
     let words = "pod demo-shard-0-1 cannot be created: pods \"demo-shard-0-1\" is forbidden: \
@@ -264,12 +243,7 @@ async fn a_pod_that_is_refused_holds_the_rest_and_is_explained() -> Result<()> {
     let mut others = before.clone();
     others.remove("demo-shard-0-1");
     ensure!(test.pods().await? == others, "others were replaced");
-    test.api::<LimitRange>().delete("small", &DeleteParams::default()).await?;
+    test.delete::<LimitRange>("small").await?;
     test.all_are_replaced(&before, &[]).await?;
-    test.status("it is complete", |status| {
-        truth(status, "Progressing") == Some(("False", "Complete"))
-            && truth(status, "Degraded") == Some(("False", "AsExpected"))
-    })
-    .await?;
-    Ok(())
+    test.conditions(&[COMPLETE, WELL]).await.map(drop)
 }

@@ -5,10 +5,9 @@ use anyhow::{Context as _, Result, ensure};
 use k8s_openapi::api::apps::v1::StatefulSet;
 use kube::api::{Patch, PatchParams};
 use opaque_crds::{OpaqueCluster, OpaqueShardMap};
-use opaque_e2e::poll::until;
 use serde_json::{Value, json};
 
-use super::harness::{LIMIT, Test, operation, truth};
+use super::harness::{COMPLETE, Test, WELL, degraded, operation};
 
 /// How often a node reports its progress.
 const WORDS: usize = 15;
@@ -60,13 +59,8 @@ async fn a_map_resizes_no_cluster() -> Result<()> {
         })
     };
     test.merge::<OpaqueShardMap>("demo", &write(before.generation + 1, 7)).await?;
-    let status = test
-        .status("the contradiction is reported", |status| {
-            truth(status, "Degraded") == Some(("True", "ShardMapContradicts"))
-        })
-        .await?;
-    let words = status.conditions.iter().find(|c| c.type_ == "Degraded");
-    let words = words.map(|c| c.message.clone()).unwrap_or_default();
+    let status = test.conditions(&[("Degraded", "True", "ShardMapContradicts")]).await?;
+    let words = degraded(&status);
     ensure!(words.contains("has 7 shards, and the cluster has 2"), "{words}");
     test.settle().await?;
     test.has_its_size().await?;
@@ -83,12 +77,7 @@ async fn a_map_resizes_no_cluster() -> Result<()> {
     test.merge::<OpaqueShardMap>("demo", &write(before.generation + 2, 2)).await?;
     let map = test.get::<OpaqueShardMap>("demo").await?.spec.map;
     test.patch_status::<OpaqueShardMap>("demo", &json!({"status": {"active": map}})).await?;
-    test.status("all is well again", |status| {
-        truth(status, "Degraded") == Some(("False", "AsExpected"))
-            && truth(status, "Progressing") == Some(("False", "Complete"))
-    })
-    .await?;
-    Ok(())
+    test.conditions(&[WELL, COMPLETE]).await.map(drop)
 }
 
 /// Each message is shown, at the cost of one write of the status. It reads no Secret, and does not
@@ -126,10 +115,5 @@ async fn a_nodes_words_read_no_secret() -> Result<()> {
 
     test.lease(pod, json!({}), pod).await?;
     test.set_ready(pod, true).await?;
-    until("it is complete", LIMIT, || async {
-        let status = test.get::<OpaqueCluster>("demo").await?.status.unwrap_or_default();
-        Ok(status.operations.is_empty().then_some(()))
-    })
-    .await?;
-    Ok(())
+    test.status("it is complete", |status| status.operations.is_empty()).await.map(drop)
 }

@@ -65,6 +65,10 @@ struct Candidate {
 }
 
 impl Candidate {
+    fn new(identity: String, clock: (u64, u64), past: Past) -> Self {
+        Self { identity, clock, view: View::Unknown, past, lead: None, waits: None }
+    }
+
     fn see(&mut self, found: Option<Record>, now: Duration) {
         found.iter().for_each(|record| self.past.note(record));
         self.view.observe(found, now);
@@ -79,6 +83,7 @@ struct Write {
     sent: Duration,
 }
 
+#[derive(Default)]
 struct World {
     millis: u64,
     candidates: Vec<Candidate>,
@@ -94,25 +99,12 @@ struct World {
 
 impl World {
     fn new(clocks: &[(u64, u64)]) -> Self {
-        let candidate = |(index, clock): (usize, &(u64, u64))| Candidate {
-            identity: format!("{index}_0"),
-            clock: *clock,
-            view: View::Unknown,
-            past: Past::default(),
-            lead: None,
-            waits: None,
+        let candidate = |(index, clock): (usize, &(u64, u64))| {
+            Candidate::new(format!("{index}_0"), *clock, Past::default())
         };
         let candidates = clocks.iter().enumerate().map(candidate).collect();
-        Self {
-            millis: 0,
-            candidates,
-            // Before it was first created.
-            history: vec![None],
-            writes: Vec::new(),
-            next: 0,
-            leads: Vec::new(),
-            fence: Default::default(),
-        }
+        // The Lease does not exist before it is first created.
+        Self { candidates, history: vec![None], ..Self::default() }
     }
 
     /// A world whose candidates have observed a Lease with a holder.
@@ -158,14 +150,7 @@ impl World {
                 let identity = format!("{candidate}_{}", self.next);
                 let past = Past { token: self.fence.0, ..Past::default() };
                 let candidate = &mut self.candidates[candidate];
-                *candidate = Candidate {
-                    identity,
-                    clock: candidate.clock,
-                    view: View::Unknown,
-                    past,
-                    lead: None,
-                    waits: None,
-                };
+                *candidate = Candidate::new(identity, candidate.clock, past);
             }
         }
     }

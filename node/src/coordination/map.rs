@@ -178,14 +178,8 @@ mod tests {
 
     #[test]
     fn what_an_opaque_table_owns_is_not_the_clients_to_change() {
-        let map = Map {
-            generation: 3,
-            placement: 1,
-            shards: Shards::equal(1).unwrap(),
-            tables: [("prices".to_owned(), 4), ("loaded".to_owned(), 1)].into(),
-            owners: [("prices".to_owned(), "prices-of-2026".to_owned())].into(),
-            proposed_at: UnixMillis(0),
-        };
+        let owners = [("prices".to_owned(), "prices-of-2026".to_owned())].into();
+        let map = Map { owners, ..support::map(3, 1, &[("prices", 4), ("loaded", 1)]) };
         let change = |table: &str, epoch| Change::Table { table: table.to_owned(), epoch };
         for table in ["prices", "PRICES", "Prices"] {
             for epoch in [Some(9), None] {

@@ -4,11 +4,12 @@ use std::fmt;
 use std::sync::Arc;
 
 use prometheus_client::collector::Collector;
-use prometheus_client::encoding::{DescriptorEncoder, EncodeMetric};
+use prometheus_client::encoding::DescriptorEncoder;
 use prometheus_client::metrics::gauge::ConstGauge;
 use tokio::sync::watch;
 
 use super::Snapshot;
+use crate::metrics::encode_all;
 
 /// The shard map at the time of a scrape.
 #[derive(Debug)]
@@ -20,41 +21,24 @@ impl Collector for MapMetrics {
         let newest = snapshot.proposed.as_ref().or(snapshot.active.as_ref());
         // Before the first map there is nothing to report.
         let Some(map) = newest else { return Ok(()) };
-        let gauge = ConstGauge::new(map.shards.count() as u64);
         let help = "Shards of the newest shard map, proposed or active";
-        let metric = encoder.encode_descriptor("map_shards", help, None, gauge.metric_type())?;
-        gauge.encode(metric)
+        let gauge = ("map_shards", help, map.shards.count() as u64);
+        encode_all(&mut encoder, ConstGauge::new, [gauge])
     }
 }
 
 #[cfg(test)]
 mod tests {
-    use prometheus_client::encoding::text::encode;
-    use prometheus_client::registry::Registry;
-
     use super::*;
     use crate::coordination::Map;
-    use crate::map::placement::Shards;
-    use opaque_store::UnixMillis;
+    use crate::support;
 
     #[test]
     fn the_newest_map_is_reported() {
-        let map = |generation, shards| Map {
-            generation,
-            placement: 1,
-            shards: Shards::equal(shards).unwrap(),
-            tables: [].into(),
-            owners: [].into(),
-            proposed_at: UnixMillis(0),
-        };
+        let map = |generation, shards| support::map(generation, shards, &[]);
         let text = |active: Option<Map>, proposed: Option<Map>| {
             let snapshot = Snapshot { active, proposed, ..Snapshot::default() };
-            let mut registry = Registry::default();
-            let (_sender, receiver) = watch::channel(Arc::new(snapshot));
-            registry.register_collector(Box::new(MapMetrics(receiver)));
-            let mut text = String::new();
-            encode(&mut text, &registry).unwrap();
-            text
+            support::scrape(MapMetrics(watch::channel(Arc::new(snapshot)).1))
         };
         assert!(!text(None, None).contains("map_shards"));
         assert!(text(Some(map(1, 3)), None).contains("map_shards 3\n"));

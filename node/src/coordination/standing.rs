@@ -4,11 +4,12 @@ use std::fmt;
 use std::sync::Arc;
 
 use prometheus_client::collector::Collector;
-use prometheus_client::encoding::{DescriptorEncoder, EncodeMetric};
+use prometheus_client::encoding::DescriptorEncoder;
 use prometheus_client::metrics::gauge::ConstGauge;
 use tokio::sync::watch;
 
 use super::Snapshot;
+use crate::metrics::encode_all;
 
 /// How the stored map compares with the served one.
 #[derive(Debug, Clone, Default, PartialEq, Eq)]
@@ -72,10 +73,7 @@ impl fmt::Debug for Losses {
 impl Collector for Losses {
     fn encode(&self, mut encoder: DescriptorEncoder<'_>) -> fmt::Result {
         let lost = self.0.borrow().standing.is_lost();
-        let gauge = ConstGauge::new(u64::from(lost));
         let help = "1 if the stored shard map differs from the one that nodes serve";
-        let metric =
-            encoder.encode_descriptor("shard_map_lost", help, None, gauge.metric_type())?;
-        gauge.encode(metric)
+        encode_all(&mut encoder, ConstGauge::new, [("shard_map_lost", help, u64::from(lost))])
     }
 }

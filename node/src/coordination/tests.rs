@@ -4,6 +4,7 @@ use tempfile::TempDir;
 
 use super::*;
 use crate::map::placement;
+use crate::support;
 
 const NOW: UnixMillis = UnixMillis(5);
 
@@ -21,26 +22,37 @@ fn load(table: &str, epoch: u64) -> Change {
 
 pub(super) fn member(node: &str) -> MemberRecord {
     MemberRecord {
-        node: node.to_owned(),
-        shard: ShardId(2),
         client_address: "https://127.0.0.1:7100".to_owned(),
         peer_address: "https://127.0.0.1:7200".to_owned(),
         active_generation: 1,
         prepared_generation: 2,
-        preparing: None,
         failed: Some(Failure { generation: 3, reason: "a \"reason\"".to_owned() }),
         message: "loading".to_owned(),
         resident_bytes: 1 << 40,
-        heartbeat: UnixMillis(77),
         trust: Some("ab".to_owned()),
-        certificate: None,
-        map: None,
-        tables: [].into(),
-        missing: [].into(),
-        unreachable: Vec::new(),
-        store: None,
-        probes: [].into(),
+        ..support::member(node, 2, UnixMillis(77))
     }
+}
+
+/// A cluster of one shard, and its lead.
+async fn led() -> (TempDir, FileCoordination, Leadership) {
+    let directory = TempDir::new().unwrap();
+    let cluster = open(directory.path()).await;
+    cluster.initialize(shards(1)).await.unwrap();
+    let lead = cluster.try_lead("a").await.unwrap().unwrap();
+    (directory, cluster, lead)
+}
+
+/// A lead of the node `one` that holds no lock.
+fn stale(token: u64) -> Leadership {
+    Leadership::new("one".to_owned(), token, Box::new(tempfile::tempfile().unwrap()))
+}
+
+/// Two connections to one cluster.
+async fn two() -> (TempDir, FileCoordination, FileCoordination) {
+    let directory = TempDir::new().unwrap();
+    let (one, two) = (open(directory.path()).await, open(directory.path()).await);
+    (directory, one, two)
 }
 
 #[tokio::test]
@@ -82,17 +94,14 @@ async fn a_change_goes_from_proposed_to_active() {
 
 #[tokio::test]
 async fn a_rejected_generation_is_never_used_again() {
-    let directory = TempDir::new().unwrap();
-    let cluster = open(directory.path()).await;
-    let first = cluster.initialize(shards(1)).await.unwrap();
-    let lead = cluster.try_lead("a").await.unwrap().unwrap();
+    let (_directory, cluster, lead) = led().await;
+    let first = cluster.active().await.unwrap();
     cluster.propose(load("t", 1), 1, NOW).await.unwrap();
     cluster.reject(&lead, 2, "the self-test failed").await.unwrap();
     let reason = "the self-test failed".to_owned();
     assert_eq!(cluster.outcome(2).await.unwrap(), Outcome::Rejected { reason: reason.clone() });
-    assert_eq!(cluster.active().await.unwrap(), Some(first));
+    assert_eq!(cluster.active().await.unwrap(), first);
     assert_eq!(cluster.proposed().await.unwrap(), None);
-
     let next = cluster.propose(Change::Shards(shards(2)), 1, NOW).await.unwrap();
     assert_eq!((next.generation, next.shards.count(), next.tables.len()), (3, 2, 0));
     cluster.activate(&lead, 3).await.unwrap();
@@ -127,10 +136,7 @@ async fn a_table_with_an_owner_is_not_changed() {
 
 #[tokio::test]
 async fn what_a_crash_leaves_behind_is_void() {
-    let directory = TempDir::new().unwrap();
-    let cluster = open(directory.path()).await;
-    cluster.initialize(shards(1)).await.unwrap();
-    let lead = cluster.try_lead("a").await.unwrap().unwrap();
+    let (directory, cluster, lead) = led().await;
     let proposal = directory.path().join("proposed.json");
     for generation in [2, 3] {
         let active = cluster.active().await.unwrap().unwrap().generation;
@@ -152,10 +158,7 @@ async fn what_a_crash_leaves_behind_is_void() {
 
 #[tokio::test(flavor = "multi_thread", worker_threads = 4)]
 async fn of_concurrent_proposals_one_wins() {
-    let directory = TempDir::new().unwrap();
-    let cluster = open(directory.path()).await;
-    cluster.initialize(shards(1)).await.unwrap();
-    let lead = cluster.try_lead("a").await.unwrap().unwrap();
+    let (directory, cluster, lead) = led().await;
     for expected in 1..6 {
         let mut racers = tokio::task::JoinSet::new();
         for racer in 0..8 {
@@ -178,8 +181,7 @@ async fn of_concurrent_proposals_one_wins() {
 
 #[tokio::test]
 async fn the_lead_passes_on_and_old_leads_are_fenced() {
-    let directory = TempDir::new().unwrap();
-    let (one, two) = (open(directory.path()).await, open(directory.path()).await);
+    let (_directory, one, two) = two().await;
     one.initialize(shards(1)).await.unwrap();
     assert_eq!(one.leader().await.unwrap(), None);
     let lead = one.try_lead("one").await.unwrap().unwrap();
@@ -187,9 +189,7 @@ async fn the_lead_passes_on_and_old_leads_are_fenced() {
     assert!(two.try_lead("two").await.unwrap().is_none());
     assert!(one.try_lead("one").await.unwrap().is_none());
 
-    // A stale lead: same token, no lock.
-    let stale =
-        Leadership::new("one".to_owned(), lead.token(), Box::new(tempfile::tempfile().unwrap()));
+    let stale = stale(lead.token());
     drop(lead);
     let next = two.try_lead("two").await.unwrap().unwrap();
     assert_eq!(next.token(), 2);
@@ -210,8 +210,7 @@ async fn a_token_that_starts_again_belongs_to_one_node_only() {
     let cluster = open(directory.path()).await;
     cluster.initialize(shards(1)).await.unwrap();
     drop(cluster.try_lead("one").await.unwrap().unwrap());
-    let hold = Box::new(tempfile::tempfile().unwrap());
-    let stale = Leadership::new("one".to_owned(), 1, hold);
+    let stale = stale(1);
     std::fs::remove_file(directory.path().join("leader.json")).unwrap();
     // A process that has seen no lead. The first one may have read the file before it was deleted.
     let next = open(directory.path()).await.try_lead("two").await.unwrap().unwrap();
@@ -224,8 +223,7 @@ async fn a_token_that_starts_again_belongs_to_one_node_only() {
 
 #[tokio::test]
 async fn members_come_and_go() {
-    let directory = TempDir::new().unwrap();
-    let (one, two) = (open(directory.path()).await, open(directory.path()).await);
+    let (_directory, one, two) = two().await;
     let (a, mut b) = (member("node-a.1"), member("b"));
     one.heartbeat(&a).await.unwrap();
     two.heartbeat(&b).await.unwrap();
@@ -244,25 +242,21 @@ async fn members_come_and_go() {
 
 #[tokio::test]
 async fn changes_are_seen_by_others() {
-    let directory = TempDir::new().unwrap();
-    let (one, two) = (open(directory.path()).await, open(directory.path()).await);
-    let mut watch = two.watch();
-    assert_eq!(**watch.borrow_and_update(), Snapshot::default());
+    let (_directory, one, two) = two().await;
+    assert_eq!(**two.watch().borrow(), Snapshot::default());
     one.initialize(shards(2)).await.unwrap();
     one.heartbeat(&member("a")).await.unwrap();
     let lead = one.try_lead("a").await.unwrap().unwrap();
     let proposed = one.propose(load("t", 3), 1, NOW).await.unwrap();
-    let whole = |snapshot: &Arc<Snapshot>| {
+    let whole = |snapshot: &Snapshot| {
         snapshot.active.as_ref().is_some_and(|map| map.generation == 1)
             && snapshot.proposed.as_ref() == Some(&proposed)
             && snapshot.leader.as_ref().is_some_and(|leader| leader.token == lead.token())
             && snapshot.members == [member("a")]
     };
-    let deadline = Duration::from_secs(10);
-    tokio::time::timeout(deadline, watch.wait_for(whole)).await.unwrap().unwrap();
+    until(&two, whole).await;
     one.activate(&lead, 2).await.unwrap();
-    let active = |snapshot: &Arc<Snapshot>| snapshot.active.as_ref() == Some(&proposed);
-    tokio::time::timeout(deadline, watch.wait_for(active)).await.unwrap().unwrap();
+    until(&two, |snapshot| snapshot.active.as_ref() == Some(&proposed)).await;
 }
 
 /// The record of a node that serves a map.
@@ -280,8 +274,7 @@ async fn until(cluster: &FileCoordination, holds: impl Fn(&Snapshot) -> bool) ->
 
 #[tokio::test]
 async fn lost_files_are_written_again_from_what_is_served() {
-    let directory = TempDir::new().unwrap();
-    let (one, two) = (open(directory.path()).await, open(directory.path()).await);
+    let (directory, one, two) = two().await;
     one.initialize(shards(3)).await.unwrap();
     let lead = one.try_lead("one").await.unwrap().unwrap();
     one.propose(load("t", 4), 1, NOW).await.unwrap();
@@ -365,10 +358,7 @@ async fn the_loss_of_everything_costs_the_lead_and_what_was_proposed() {
 
 #[tokio::test]
 async fn the_newest_wish_for_a_table_takes_the_place_of_the_one_that_waits() {
-    let directory = TempDir::new().unwrap();
-    let cluster = open(directory.path()).await;
-    cluster.initialize(shards(1)).await.unwrap();
-    let lead = cluster.try_lead("a").await.unwrap().unwrap();
+    let (_directory, cluster, lead) = led().await;
     let first = cluster.propose(load("t", 1), 1, NOW).await.unwrap();
     // The same change is already proposed.
     assert_eq!(cluster.propose(load("t", 1), 1, NOW).await.unwrap(), first);
@@ -391,10 +381,7 @@ async fn the_newest_wish_for_a_table_takes_the_place_of_the_one_that_waits() {
 
 #[tokio::test]
 async fn a_proposal_is_withdrawn_or_activated_and_never_both() {
-    let directory = TempDir::new().unwrap();
-    let cluster = open(directory.path()).await;
-    cluster.initialize(shards(1)).await.unwrap();
-    let lead = cluster.try_lead("a").await.unwrap().unwrap();
+    let (_directory, cluster, lead) = led().await;
     let proposed = cluster.propose(load("t", 1), 1, NOW).await.unwrap();
     cluster.withdraw(2, "withdrawn: no longer wanted").await.unwrap();
     cluster.withdraw(2, "withdrawn: again").await.unwrap();
@@ -414,8 +401,7 @@ async fn a_proposal_is_withdrawn_or_activated_and_never_both() {
 
 #[tokio::test]
 async fn how_long_a_proposal_has_waited_outlives_its_leader() {
-    let directory = TempDir::new().unwrap();
-    let (one, two) = (open(directory.path()).await, open(directory.path()).await);
+    let (_directory, one, two) = two().await;
     one.initialize(shards(1)).await.unwrap();
     let lead = one.try_lead("one").await.unwrap().unwrap();
     one.propose(load("t", 1), 1, NOW).await.unwrap();
@@ -423,15 +409,12 @@ async fn how_long_a_proposal_has_waited_outlives_its_leader() {
     let early = one.note_wait(&lead, Waited { generation: 3, ..waited }).await;
     assert!(matches!(early, Err(CoordinationError::NotProposed { .. })));
     one.note_wait(&lead, waited).await.unwrap();
-    let stale =
-        Leadership::new("one".to_owned(), lead.token(), Box::new(tempfile::tempfile().unwrap()));
+    let stale = stale(lead.token());
     drop(lead);
     let _next = two.try_lead("two").await.unwrap().unwrap();
     let fenced = one.note_wait(&stale, Waited { seconds: 99, ..waited }).await;
     assert!(matches!(fenced, Err(CoordinationError::Fenced { .. })));
-    let mut watch = two.watch();
-    let seen = watch.wait_for(|snapshot| snapshot.waited == Some(waited));
-    tokio::time::timeout(Duration::from_secs(10), seen).await.unwrap().unwrap();
+    until(&two, |snapshot| snapshot.waited == Some(waited)).await;
 }
 
 #[tokio::test]

@@ -5,7 +5,7 @@ use std::sync::Arc;
 
 use opaque_store::UnixMillis;
 use prometheus_client::collector::Collector;
-use prometheus_client::encoding::{DescriptorEncoder, EncodeLabelSet, EncodeMetric};
+use prometheus_client::encoding::{DescriptorEncoder, EncodeLabelSet};
 use prometheus_client::metrics::counter::Counter;
 use prometheus_client::metrics::family::Family;
 use prometheus_client::metrics::gauge::{ConstGauge, Gauge};
@@ -13,6 +13,7 @@ use prometheus_client::registry::Registry;
 
 use super::TurnedAway;
 use crate::coordination::Coordination;
+use crate::metrics::encode_all;
 use crate::shard::replica::ReplicaState;
 
 /// Outcome of a probe as a label. It never names the table.
@@ -32,21 +33,20 @@ pub struct ProbeMetrics {
 impl ProbeMetrics {
     /// Adds the metrics to a registry.
     pub fn register(&self, registry: &mut Registry) {
-        let Self { probes, last_success, failing } = self.clone();
         registry.register(
             "probes",
             "Self-tests of served tables that the leader ran, by outcome",
-            probes,
+            self.probes.clone(),
         );
         registry.register(
             "probe_last_success_seconds",
             "Time of the last successful self-test, in seconds since 1970; 0 before the first",
-            last_success,
+            self.last_success.clone(),
         );
         registry.register(
             "failing_probes",
             "Tables whose last self-test failed; 0 except on the leader",
-            failing,
+            self.failing.clone(),
         );
     }
 
@@ -107,11 +107,6 @@ impl Collector for Outlook {
                 coordination.silence().as_secs(),
             ),
         ];
-        for (name, help, value) in gauges {
-            let gauge = ConstGauge::new(value);
-            let metric = encoder.encode_descriptor(name, help, None, gauge.metric_type())?;
-            gauge.encode(metric)?;
-        }
-        Ok(())
+        encode_all(&mut encoder, ConstGauge::new, gauges)
     }
 }

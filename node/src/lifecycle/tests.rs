@@ -39,33 +39,35 @@ impl Node {
     /// Two epochs of the tables `cubes` and `squares` are in the store, and the first ones are
     /// active. The node starts with a store that holds an object back.
     async fn start(held_back: Option<&'static str>) -> Self {
-        Self::start_after(held_back, |_| {}).await
+        Self::start_like(held_back, |_| {}, Memory::unlimited(), None).await
+    }
+
+    async fn ready() -> Self {
+        let node = Self::start(None).await;
+        node.until("the node is ready", Self::is_ready).await;
+        node
     }
 
     /// Like [`start`](Self::start), without the manifests of the first epochs of some tables.
-    async fn start_without(tables: &[&str], held_back: Option<&'static str>) -> Self {
+    async fn start_without(tables: &[&str]) -> Self {
         let lose = |state: &Path| {
             for table in tables {
                 let manifest = manifest(state.parent().unwrap(), table);
                 fs::rename(&manifest, manifest.with_extension("gone")).unwrap();
             }
         };
-        Self::start_after(held_back, lose).await
+        Self::start_after(lose).await
     }
 
     /// Like [`start`](Self::start), after a change to the coordination directory.
-    async fn start_after(held_back: Option<&'static str>, accident: impl FnOnce(&Path)) -> Self {
-        Self::start_like(held_back, accident, Memory::unlimited(), None).await
+    async fn start_after(accident: impl FnOnce(&Path)) -> Self {
+        Self::start_like(None, accident, Memory::unlimited(), None).await
     }
 
     /// Like [`start`](Self::start), with a memory limit, and after a process that left this record
     /// while the second epoch of `squares` was proposed.
-    async fn start_with(
-        held_back: Option<&'static str>,
-        memory: Arc<Memory>,
-        before: Option<MemberRecord>,
-    ) -> Self {
-        Self::start_like(held_back, |_| {}, memory, before).await
+    async fn start_with(memory: Arc<Memory>, before: Option<MemberRecord>) -> Self {
+        Self::start_like(None, |_| {}, memory, before).await
     }
 
     async fn start_like(
@@ -92,33 +94,14 @@ impl Node {
         let coordination = FileCoordination::open(&state).await.unwrap();
         let disk = Arc::new(Disk::new(directory.path()));
         disk.held_back.send_replace(held_back);
-        let pool = CpuPool::new(2, 8).unwrap();
-        let loader = Loader::new(0, Store::new(Arc::clone(&disk) as _), pool.clone(), 2);
-        let loader = loader.admitted_by(memory);
         if let Some(before) = before {
             coordination.heartbeat(&before).await.unwrap();
         }
-        let config = config();
         let (stop, stopped) = watch::channel(false);
-        let life = Arc::new(Lifecycle {
-            coordination: Arc::new(coordination),
-            local: Arc::new(local(&directory)),
-            loader,
-            state: Arc::new(ReplicaState::new("node".into(), 0, String::new(), String::new())),
-            coordinator: Arc::new(Coordinator::new(
-                Arc::new(Nobody),
-                pool,
-                config.query_deadline(),
-            )),
-            greeter: Arc::new(Nobody),
-            turned_away: TurnedAway::default(),
-            probes: ProbeMetrics::default(),
-            health: tonic_health::server::health_reporter().0,
-            readiness: Readiness::not_yet("starting"),
-            retiring: stopped.clone(),
-            lacking: Notify::new(),
-            config,
-        });
+        let arguments = "--name node --shard 0 --shards 1 --query-deadline-s 1";
+        let store = Store::new(Arc::clone(&disk) as _);
+        let life = life(arguments, Arc::new(coordination), store, &directory, &stopped);
+        let life = Arc::new(Lifecycle { loader: life.loader.admitted_by(memory), ..life });
         let running = tokio::spawn(Arc::clone(&life).run(stopped));
         Self { life, disk, lead, stop, running, directory }
     }
@@ -164,6 +147,14 @@ impl Node {
         reads
     }
 
+    fn assert_read_once(&self, part: &str) {
+        let mut reads = self.partitions_read(part);
+        let all = reads.len();
+        reads.sort();
+        reads.dedup();
+        assert_eq!(reads.len(), all);
+    }
+
     async fn withdraw(&self, generation: u64) {
         self.life.coordination.withdraw(generation, "no longer wanted").await.unwrap();
     }
@@ -181,12 +172,7 @@ impl Node {
     }
 
     async fn until(&self, what: &str, condition: impl Fn(&Self) -> bool) {
-        let looking = async {
-            while !condition(self) {
-                sleep(Duration::from_millis(5)).await;
-            }
-        };
-        assert!(timeout(PATIENCE, looking).await.is_ok(), "waited in vain until {what}");
+        support::until(what, async || condition(self)).await;
     }
 
     async fn stop(self) {
@@ -219,11 +205,36 @@ async fn until_heard(life: &Lifecycle, generation: u64) {
     timeout(PATIENCE, snapshots.wait_for(heard)).await.unwrap().unwrap();
 }
 
-fn config() -> Config {
-    let arguments = "opaque-node --name node --shard 0 --shards 1 --client-listen 127.0.0.1:0 \
-        --peer-listen 127.0.0.1:0 --store unused --coordination unused --tls-dir unused \
-        --query-deadline-s 1";
-    Config::try_from(Args::try_parse_from(arguments.split_whitespace()).unwrap()).unwrap()
+/// A node that knows no peers.
+pub(super) fn life(
+    arguments: &str,
+    coordination: Arc<dyn Coordination>,
+    store: Store,
+    directory: &TempDir,
+    stopped: &watch::Receiver<bool>,
+) -> Lifecycle {
+    let arguments = format!(
+        "opaque-node {arguments} --client-listen 127.0.0.1:0 --peer-listen 127.0.0.1:0 \
+--store unused --coordination unused --tls-dir unused"
+    );
+    let args = Args::try_parse_from(arguments.split_whitespace()).unwrap();
+    let config = Config::try_from(args).unwrap();
+    let (name, shard, pool) = (config.name.clone(), config.shard, CpuPool::new(2, 8).unwrap());
+    Lifecycle {
+        coordination,
+        local: Arc::new(local(directory)),
+        loader: Loader::new(shard, store, pool.clone(), 2),
+        state: Arc::new(ReplicaState::new(name.clone(), shard, String::new(), name)),
+        coordinator: Arc::new(Coordinator::new(Arc::new(Nobody), pool, config.query_deadline())),
+        greeter: Arc::new(Nobody),
+        turned_away: TurnedAway::default(),
+        probes: ProbeMetrics::default(),
+        health: tonic_health::server::health_reporter().0,
+        readiness: Readiness::not_yet("starting"),
+        retiring: stopped.clone(),
+        lacking: Notify::new(),
+        config,
+    }
 }
 
 const FIRST: &str = "squares/epochs/00000000000000000001/index-0/partition-";
@@ -246,11 +257,7 @@ async fn a_generation_that_its_peers_have_let_go_when_it_is_loaded_makes_no_node
     node.until("the node is ready", Node::is_ready).await;
     assert_eq!(node.holds(), [next]);
     // A table that both generations have was loaded once.
-    let mut cubes = node.partitions_read("cubes/");
-    let reads = cubes.len();
-    cubes.sort();
-    cubes.dedup();
-    assert_eq!(cubes.len(), reads);
+    node.assert_read_once("cubes/");
     node.stop().await;
 }
 
@@ -271,8 +278,7 @@ async fn a_superseded_generation_makes_no_node_ready_while_its_peers_still_hold_
 
 #[tokio::test(flavor = "multi_thread")]
 async fn a_node_that_still_prepares_what_is_active_turns_clients_away_when_its_peers_let_go() {
-    let node = Node::start(None).await;
-    node.until("the node is ready", Node::is_ready).await;
+    let node = Node::ready().await;
     node.disk.held_back.send_replace(Some(SECOND));
     let next = node.propose(2).await;
     node.until("the node prepares", |node| !node.partitions_read(SECOND).is_empty()).await;
@@ -288,8 +294,7 @@ async fn a_node_that_still_prepares_what_is_active_turns_clients_away_when_its_p
 
 #[tokio::test(flavor = "multi_thread")]
 async fn a_store_that_is_away_for_a_while_is_no_failure_to_prepare() {
-    let node = Node::start(None).await;
-    node.until("the node is ready", Node::is_ready).await;
+    let node = Node::ready().await;
     node.disk.away.store(true, Ordering::SeqCst);
     let next = node.propose(2).await;
     node.until("the node tries again", |node| node.says().message.contains("trying again")).await;
@@ -307,8 +312,7 @@ async fn a_store_that_is_away_for_a_while_is_no_failure_to_prepare() {
 
 #[tokio::test(flavor = "multi_thread")]
 async fn a_node_goes_on_with_what_it_serves_when_the_map_is_lost_or_older() {
-    let node = Node::start(None).await;
-    node.until("the node is ready", Node::is_ready).await;
+    let node = Node::ready().await;
     let older = fs::read(node.state("active.json")).unwrap();
     let next = node.propose(2).await;
     node.activate(next).await;
@@ -339,11 +343,7 @@ async fn a_node_goes_on_with_what_it_serves_when_the_map_is_lost_or_older() {
     node.until("the node serves it", |node| node.says().active_generation == again).await;
     assert_eq!(node.says().tables, epochs);
     // It was loaded once.
-    let mut reads = node.partitions_read("");
-    let all = reads.len();
-    reads.sort();
-    reads.dedup();
-    assert_eq!(reads.len(), all);
+    node.assert_read_once("");
     node.stop().await;
 }
 
@@ -352,7 +352,7 @@ async fn nodes_that_know_nothing_prepare_a_lost_map_without_one_that_is_active()
     let lose = |state: &Path| {
         fs::rename(state.join("active.json"), state.join("proposed.json")).unwrap();
     };
-    let node = Node::start_after(None, lose).await;
+    let node = Node::start_after(lose).await;
     node.until("the node has prepared", |node| node.says().prepared_generation == 3).await;
     assert!(!node.is_ready() && node.says().active_generation == 0, "it was not tested yet");
     let waits = "waiting for generation 3 to become active";
@@ -363,7 +363,7 @@ async fn nodes_that_know_nothing_prepare_a_lost_map_without_one_that_is_active()
     node.stop().await;
 
     // The tables that can be loaded suffice, as after a restart.
-    let node = Node::start_after(None, |state| {
+    let node = Node::start_after(|state| {
         lose(state);
         let epoch = "../tables/squares/epochs/00000000000000000001/manifest.json";
         fs::remove_file(state.join(epoch)).unwrap();
@@ -376,7 +376,7 @@ async fn nodes_that_know_nothing_prepare_a_lost_map_without_one_that_is_active()
 
 #[tokio::test(flavor = "multi_thread")]
 async fn a_node_without_one_table_is_ready_and_loads_it_again_during_a_proposal() {
-    let node = Node::start_without(&["cubes"], None).await;
+    let node = Node::start_without(&["cubes"]).await;
     node.until("the node is ready", Node::is_ready).await;
     let reason = node.says().missing["cubes"].clone();
     assert!(reason.contains("manifest.json"), "{reason}");
@@ -397,17 +397,13 @@ async fn a_node_without_one_table_is_ready_and_loads_it_again_during_a_proposal(
     node.until("the table is there", |node| node.misses().is_empty()).await;
     assert!(node.is_ready());
     // Only the missing table was loaded again.
-    let mut squares = node.partitions_read("squares/");
-    let reads = squares.len();
-    squares.sort();
-    squares.dedup();
-    assert_eq!(squares.len(), reads);
+    node.assert_read_once("squares/");
     node.stop().await;
 }
 
 #[tokio::test(flavor = "multi_thread")]
 async fn a_node_is_ready_as_soon_as_it_serves_one_table_and_not_when_none_is_left() {
-    let node = Node::start_without(&["cubes", "squares"], None).await;
+    let node = Node::start_without(&["cubes", "squares"]).await;
     node.until("both are missing", |node| node.misses() == ["cubes", "squares"]).await;
     assert!(!node.is_ready());
     assert!(node.says().message.contains("manifest.json"), "{}", node.says().message);
@@ -428,7 +424,7 @@ async fn a_node_is_ready_as_soon_as_it_serves_one_table_and_not_when_none_is_lef
 
 #[tokio::test(flavor = "multi_thread")]
 async fn a_missing_table_that_is_dropped_is_missed_no_more() {
-    let node = Node::start_without(&["cubes"], None).await;
+    let node = Node::start_without(&["cubes"]).await;
     node.until("the node is ready", Node::is_ready).await;
     node.disk.held_back.send_replace(Some("cubes/epochs/00000000000000000001/index-0/partition-"));
     node.mend("cubes");
@@ -460,7 +456,7 @@ async fn both_tables() -> u64 {
 #[tokio::test(flavor = "multi_thread")]
 async fn a_proposal_that_does_not_fit_is_refused_and_what_is_served_stays() {
     let memory = for_tables(both_tables().await + 1);
-    let node = Node::start_with(None, memory, None).await;
+    let node = Node::start_with(memory, None).await;
     node.until("the node is ready", Node::is_ready).await;
     let held = node.says().resident_bytes;
     let next = node.propose(2).await;
@@ -477,8 +473,7 @@ async fn a_proposal_that_does_not_fit_is_refused_and_what_is_served_stays() {
 
 #[tokio::test(flavor = "multi_thread")]
 async fn a_load_stops_and_leaves_nothing_when_its_proposal_is_withdrawn() {
-    let node = Node::start(None).await;
-    node.until("the node is ready", Node::is_ready).await;
+    let node = Node::ready().await;
     let held = node.says().resident_bytes;
     node.disk.held_back.send_replace(Some(SECOND));
     let next = node.propose(2).await;
@@ -499,8 +494,7 @@ async fn a_load_stops_and_leaves_nothing_when_its_proposal_is_withdrawn() {
 
 #[tokio::test(flavor = "multi_thread")]
 async fn what_was_prepared_leaves_memory_when_its_proposal_is_withdrawn() {
-    let node = Node::start(None).await;
-    node.until("the node is ready", Node::is_ready).await;
+    let node = Node::ready().await;
     let held = node.says().resident_bytes;
     let next = node.propose(2).await;
     node.until("it is prepared", |node| node.says().prepared_generation == next).await;
@@ -512,8 +506,7 @@ async fn what_was_prepared_leaves_memory_when_its_proposal_is_withdrawn() {
 
 #[tokio::test(flavor = "multi_thread")]
 async fn tables_of_a_given_up_generation_are_shared_with_the_next() {
-    let mut node = Node::start(None).await;
-    node.until("the node is ready", Node::is_ready).await;
+    let mut node = Node::ready().await;
     let next = node.propose(2).await;
     node.until("it is prepared", |node| node.says().prepared_generation == next).await;
     node.stop.send(true).unwrap();
@@ -542,7 +535,7 @@ async fn tables_of_a_given_up_generation_are_shared_with_the_next() {
 async fn a_node_that_ended_while_it_prepared_a_generation_does_not_try_again() {
     let state = ReplicaState::new("node".into(), 0, String::new(), String::new());
     let before = MemberRecord { preparing: Some(PROPOSED), ..state.record(UnixMillis(1), 0) };
-    let node = Node::start_with(None, Memory::unlimited(), Some(before)).await;
+    let node = Node::start_with(Memory::unlimited(), Some(before)).await;
     let next = PROPOSED;
     node.until("the node refuses", |node| node.has_failed(next)).await;
     let reason = node.says().failed.unwrap().reason;
@@ -561,8 +554,7 @@ async fn a_node_that_ended_while_it_prepared_a_generation_does_not_try_again() {
 #[tokio::test(flavor = "multi_thread")]
 async fn a_replica_waits_until_the_one_before_it_has_prepared_or_failed() {
     for prepares in [true, false] {
-        let node = Node::start(None).await;
-        node.until("the node is ready", Node::is_ready).await;
+        let node = Node::ready().await;
         // Comes before "node" by name.
         let other = ReplicaState::new("a".into(), 0, String::new(), String::new());
         let renew = async || {

@@ -41,7 +41,9 @@ pub const VIRTUAL_NODES: u32 = 64;
 pub const MAX_SHARDS: usize = 1024;
 
 /// A shard's number, from 0 without gaps.
-#[derive(Debug, Clone, Copy, PartialEq, Eq, Hash, PartialOrd, Ord, Serialize, Deserialize)]
+#[derive(
+    Debug, Clone, Copy, Default, PartialEq, Eq, Hash, PartialOrd, Ord, Serialize, Deserialize,
+)]
 #[serde(transparent)]
 pub struct ShardId(pub u32);
 

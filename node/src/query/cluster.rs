@@ -13,8 +13,7 @@ use crate::coordination::{
     replica, serving,
 };
 use crate::error::NodeError;
-use crate::map::call::Replica;
-use crate::map::call::Replicas;
+use crate::map::call::{Replica, Replicas};
 use crate::shard::local::LocalShard;
 use crate::shard::replica::member_to_proto;
 use crate::shard::served::{ServedIndex, ServedTable, Serving};

@@ -6,10 +6,11 @@ use std::sync::Arc;
 use opaque_ops::admin::Readiness;
 use opaque_store::UnixMillis;
 use prometheus_client::collector::Collector;
-use prometheus_client::encoding::{DescriptorEncoder, EncodeMetric};
+use prometheus_client::encoding::DescriptorEncoder;
 use prometheus_client::metrics::counter::ConstCounter;
 use prometheus_client::metrics::gauge::ConstGauge;
 
+use crate::metrics::encode_all;
 use crate::shard::local::LocalShard;
 use crate::shard::replica::ReplicaState;
 
@@ -55,11 +56,7 @@ impl Collector for StateMetrics {
                 self.local.large_page_bytes(),
             ),
         ];
-        for (name, help, value) in gauges {
-            let gauge = ConstGauge::new(value);
-            let metric = encoder.encode_descriptor(name, help, None, gauge.metric_type())?;
-            gauge.encode(metric)?;
-        }
+        encode_all(&mut encoder, ConstGauge::new, gauges)?;
         let (passes, lookups) = self.local.passes();
         let counters = [
             ("passes", "Passes over this shard's part of an index", passes),
@@ -69,11 +66,6 @@ impl Collector for StateMetrics {
                 lookups,
             ),
         ];
-        for (name, help, value) in counters {
-            let counter = ConstCounter::new(value);
-            let metric = encoder.encode_descriptor(name, help, None, counter.metric_type())?;
-            counter.encode(metric)?;
-        }
-        Ok(())
+        encode_all(&mut encoder, ConstCounter::new, counters)
     }
 }

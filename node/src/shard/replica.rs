@@ -40,21 +40,8 @@ impl ReplicaState {
             shard: ShardId(shard),
             client_address,
             peer_address,
-            active_generation: 0,
-            prepared_generation: 0,
-            preparing: None,
-            failed: None,
             message: "starting".into(),
-            resident_bytes: 0,
-            heartbeat: UnixMillis::default(),
-            trust: None,
-            certificate: None,
-            map: None,
-            tables: [].into(),
-            missing: [].into(),
-            unreachable: Vec::new(),
-            store: None,
-            probes: BTreeMap::new(),
+            ..MemberRecord::default()
         };
         Self {
             record: Mutex::new(record),
@@ -78,23 +65,20 @@ impl ReplicaState {
 
     /// Records why all clients are refused, or that clients are admitted.
     pub fn closed(&self, reason: Option<String>) {
-        let mut closed = self.closed.lock().unwrap_or_else(PoisonError::into_inner);
-        if *closed != reason {
-            *closed = reason;
-            drop(closed);
+        if set(&mut *self.closed.lock().unwrap_or_else(PoisonError::into_inner), reason) {
             self.changed.notify_one();
         }
     }
 
     /// Records that a generation is loaded.
     pub fn prepared(&self, generation: u64) {
-        let mut record = self.lock();
-        record.prepared_generation = generation;
-        record.preparing = None;
-        record.failed = None;
-        record.message.clear();
-        drop(record);
-        self.changed.notify_one();
+        self.change(|record| {
+            record.prepared_generation = generation;
+            record.preparing = None;
+            record.failed = None;
+            record.message.clear();
+            true
+        });
     }
 
     /// Records the generation that new queries use. Returns `false` if it is unchanged. `map` is
@@ -132,25 +116,15 @@ impl ReplicaState {
 
     /// Records that a generation cannot be loaded.
     pub fn failed(&self, generation: u64, reason: String) {
-        let mut record = self.lock();
-        record.message = format!("generation {generation}: {reason}");
-        let failed = Some(Failure { generation, reason });
-        if record.failed != failed {
-            record.failed = failed;
-            drop(record);
-            self.changed.notify_one();
-        }
+        self.change(|record| {
+            record.message = format!("generation {generation}: {reason}");
+            set(&mut record.failed, Some(Failure { generation, reason }))
+        });
     }
 
     /// Records which tables of the active generation this node cannot serve, and why.
     pub fn lacks(&self, missing: &BTreeMap<String, String>) {
-        let missing = abridged(missing);
-        let mut record = self.lock();
-        if record.missing != missing {
-            record.missing = missing;
-            drop(record);
-            self.changed.notify_one();
-        }
+        self.change(|record| set(&mut record.missing, abridged(missing)));
     }
 
     /// Records that a generation is about to be loaded, and waits until the record is written. If
@@ -165,14 +139,13 @@ impl ReplicaState {
 
     /// Records that no generation is being loaded in order to prepare it, whatever the outcome.
     pub fn rests(&self) {
-        let mut record = self.lock();
-        if record.preparing.take().is_some() {
-            if record.failed.is_none() {
+        self.change(|record| {
+            let prepares = record.preparing.take().is_some();
+            if prepares && record.failed.is_none() {
                 record.message.clear();
             }
-            drop(record);
-            self.changed.notify_one();
-        }
+            prepares
+        });
     }
 
     /// Takes over from the record of the previous process which generation it was loading when it
@@ -204,65 +177,42 @@ impl ReplicaState {
 
     /// Forgets the generation that could not be loaded, when it is no longer proposed.
     pub fn forget_failure(&self) {
-        let mut record = self.lock();
-        if record.failed.take().is_some() {
-            record.message.clear();
-            drop(record);
-            self.changed.notify_one();
-        }
+        self.change(|record| {
+            let failed = record.failed.take().is_some();
+            if failed {
+                record.message.clear();
+            }
+            failed
+        });
     }
 
     /// Records this node's TLS material: digest of the trusted authorities, and serial of its
     /// certificate.
     pub fn runs_on(&self, trust: Option<String>, certificate: Option<String>) {
-        let mut record = self.lock();
-        if (&record.trust, &record.certificate) != (&trust, &certificate) {
-            (record.trust, record.certificate) = (trust, certificate);
-            drop(record);
-            self.changed.notify_one();
-        }
+        self.change(|record| {
+            set(&mut record.trust, trust) | set(&mut record.certificate, certificate)
+        });
     }
 
     /// Records the shards of which this node reaches no replica.
     pub fn unreachable(&self, shards: Vec<ShardId>) {
-        let mut record = self.lock();
-        if record.unreachable != shards {
-            record.unreachable = shards;
-            drop(record);
-            self.changed.notify_one();
-        }
+        self.change(|record| set(&mut record.unreachable, shards));
     }
 
     /// Records why the store cannot be read, or that it can.
     pub fn store(&self, trouble: Option<String>) {
         let trouble = trouble.map(|trouble| trouble.chars().take(REASON).collect());
-        let mut record = self.lock();
-        if record.store != trouble {
-            record.store = trouble;
-            drop(record);
-            self.changed.notify_one();
-        }
+        self.change(|record| set(&mut record.store, trouble));
     }
 
     /// Records the tables whose probes fail. The leader runs them.
     pub fn probes(&self, failed: BTreeMap<String, FailedProbe>) {
-        let mut record = self.lock();
-        if record.probes != failed {
-            record.probes = failed;
-            drop(record);
-            self.changed.notify_one();
-        }
+        self.change(|record| set(&mut record.probes, failed));
     }
 
     /// Records what the node is doing.
     pub fn doing(&self, message: impl Into<String>) {
-        let message = message.into();
-        let mut record = self.lock();
-        if record.message != message {
-            record.message = message;
-            drop(record);
-            self.changed.notify_one();
-        }
+        self.change(|record| set(&mut record.message, message.into()));
     }
 
     /// The generation that new queries use; 0 before the first.
@@ -285,9 +235,23 @@ impl ReplicaState {
         member_to_proto(&self.record(UnixMillis::now(), resident_bytes), true)
     }
 
+    /// Changes the record. It is written again if `change` returns true.
+    fn change(&self, change: impl FnOnce(&mut MemberRecord) -> bool) {
+        if change(&mut self.lock()) {
+            self.changed.notify_one();
+        }
+    }
+
     fn lock(&self) -> MutexGuard<'_, MemberRecord> {
         self.record.lock().unwrap_or_else(PoisonError::into_inner)
     }
+}
+
+/// Sets a value. Returns whether it is another one.
+fn set<T: PartialEq>(field: &mut T, value: T) -> bool {
+    let changes = *field != value;
+    *field = value;
+    changes
 }
 
 /// Names of all missing tables, and the beginning of the first reasons.

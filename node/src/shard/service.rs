@@ -21,11 +21,10 @@ use tonic::{Request, Response, Status, Streaming};
 
 use crate::error::NodeError;
 use crate::map::call::{EvaluateCall, RowsCall, RowsLimit};
-use crate::shard::demand;
-use crate::shard::describe;
 use crate::shard::local::LocalShard;
 use crate::shard::registry::Registry;
 use crate::shard::replica::ReplicaState;
+use crate::shard::{demand, describe};
 use crate::stream::answers::holding;
 use crate::stream::chunks::{Collector, cut};
 use crate::stream::pace::{Pace, Reading};

@@ -11,6 +11,7 @@ use prometheus_client::metrics::gauge::ConstGauge;
 
 use super::Tls;
 use super::life::Life;
+use crate::metrics::encode_all;
 
 /// The state of a node's TLS at the time of a scrape.
 #[derive(Debug)]
@@ -42,10 +43,8 @@ impl Collector for Lives {
             gauges(&mut encoder, &format!("{name}_not_after_seconds"), &help, ends)?;
         }
         let help = "1 if the TLS files are inconsistent and therefore not used";
-        let refused = ConstGauge::new(u64::from(self.0.is_refused()));
-        let metric =
-            encoder.encode_descriptor("tls_material_refused", help, None, refused.metric_type())?;
-        refused.encode(metric)?;
+        let refused = ("tls_material_refused", help, u64::from(self.0.is_refused()));
+        encode_all(&mut encoder, ConstGauge::new, [refused])?;
         let (reloaded, refused) = self.0.reloads();
         let help = "Sets of TLS material, by outcome";
         let mut family =

@@ -11,7 +11,9 @@ use rustls::pki_types::ServerName;
 use tokio::io::{AsyncReadExt, AsyncWriteExt};
 use tokio::net::{TcpListener, TcpStream};
 use tokio::sync::watch;
+use tokio_rustls::client::TlsStream;
 use tokio_stream::StreamExt;
+use tokio_stream::wrappers::ReceiverStream;
 use tonic::transport::Server;
 use tonic_health::pb::HealthCheckRequest;
 use tonic_health::pb::health_client::HealthClient;
@@ -20,6 +22,7 @@ use self::files::{Authority, CLUSTER, Dir, Leaf};
 use super::*;
 use crate::config::{ClientAuth, Revocation};
 use crate::metrics::Metrics;
+use crate::support::scrape;
 use crate::tls::Limits;
 
 /// The first bytes of a client over HTTP/2.
@@ -102,7 +105,7 @@ fn another_set_is_taken_whole_or_not_at_all() {
 #[test]
 fn files_are_read_of_one_moment_where_kubernetes_swaps_them() {
     let authority = Authority::new("one");
-    let volume = tempfile::tempdir().unwrap();
+    let volume = Dir(tempfile::tempdir().unwrap());
     let moment = |name: &str, serial| {
         let dir = Dir::new(&authority, &Leaf { serial, ..Leaf::node(1) });
         std::fs::rename(dir.0.keep(), volume.path().join(name)).unwrap();
@@ -113,13 +116,7 @@ fn files_are_read_of_one_moment_where_kubernetes_swaps_them() {
     };
     moment("..1", 1);
     link("..1");
-    let settings = Settings {
-        dir: volume.path().to_owned(),
-        shard: 1,
-        revocation: Revocation::None,
-        client_auth: ClientAuth::None,
-    };
-    let tls = Tls::open(settings).unwrap();
+    let tls = volume.open(1).unwrap();
     assert_eq!(tls.material().serial, "01");
     moment("..2", 2);
     assert_eq!(tls.look(), Outcome::Unchanged);
@@ -133,12 +130,35 @@ fn gate(places: usize) -> Gate {
     Gate { limits, client: Box::new(|_| "peer".into()), metrics: Metrics::default() }
 }
 
-/// A peer listener that answers health checks.
-async fn serve(tls: &std::sync::Arc<Tls>) -> (String, watch::Sender<bool>) {
+/// Accepts connections, so many at a time.
+async fn listen(
+    tls: &std::sync::Arc<Tls>,
+    config: fn(&Material) -> std::sync::Arc<rustls::ServerConfig>,
+    places: usize,
+) -> (String, watch::Sender<bool>, ReceiverStream<std::io::Result<Connection>>) {
     let listener = TcpListener::bind("127.0.0.1:0").await.unwrap();
     let address = listener.local_addr().unwrap().to_string();
     let (stop, stopped) = watch::channel(false);
-    let connections = accept(listener, tls.clone(), Material::peer_listener, gate(100), stopped);
+    let connections = accept(listener, tls.clone(), config, gate(places), stopped);
+    (address, stop, connections)
+}
+
+/// Connects to shard 1, and sends the first bytes.
+async fn handshake(
+    config: rustls::ClientConfig,
+    address: &str,
+    first: &[u8],
+) -> std::io::Result<TlsStream<TcpStream>> {
+    let connector = tokio_rustls::TlsConnector::from(std::sync::Arc::new(config));
+    let name = ServerName::try_from(shard_name(1)).unwrap();
+    let mut stream = connector.connect(name, TcpStream::connect(address).await?).await?;
+    stream.write_all(first).await?;
+    Ok(stream)
+}
+
+/// A peer listener that answers health checks.
+async fn serve(tls: &std::sync::Arc<Tls>) -> (String, watch::Sender<bool>) {
+    let (address, stop, connections) = listen(tls, Material::peer_listener, 100).await;
     let (_, health) = tonic_health::server::health_reporter();
     tokio::spawn(Server::builder().add_service(health).serve_with_incoming(connections));
     (address, stop)
@@ -241,21 +261,10 @@ async fn a_revoked_peer_is_refused_on_connections_that_are_open() {
     let (zero, one) = (zero_dir.strict(0).unwrap(), one_dir.strict(1).unwrap());
 
     // Shard 0 dials. The listener of shard 1 keeps the caller's certificates.
-    let listener = TcpListener::bind("127.0.0.1:0").await.unwrap();
-    let address = listener.local_addr().unwrap().to_string();
-    let (_stop, stopped) = watch::channel(false);
-    let mut connections =
-        accept(listener, one.clone(), Material::peer_listener, gate(100), stopped);
-    let (config, name) = zero.material().dial(1).unwrap();
-    let connector = tokio_rustls::TlsConnector::from(std::sync::Arc::new(config));
-    let tcp = TcpStream::connect(&address).await.unwrap();
-    let dial = async {
-        let mut dialled = connector.connect(name, tcp).await.unwrap();
-        dialled.write_all(PREFACE).await.unwrap();
-        dialled
-    };
+    let (address, _stop, mut connections) = listen(&one, Material::peer_listener, 100).await;
+    let dial = handshake(zero.material().dial(1).unwrap().0, &address, PREFACE);
     let (dialled, accepted) = tokio::join!(dial, connections.next());
-    let accepted = accepted.unwrap().unwrap();
+    let (dialled, accepted) = (dialled.unwrap(), accepted.unwrap().unwrap());
     use tonic::transport::server::Connected;
     let caller = accepted.connect_info().presented.unwrap();
     let answering = Presented::new(dialled.get_ref().1.peer_certificates(), 0).unwrap();
@@ -281,20 +290,12 @@ async fn silence_and_more_than_a_share_end_connections_and_so_does_hanging_up() 
     let authority = Authority::new("one");
     let zero = Dir::new(&authority, &Leaf::node(0)).open(0).unwrap();
     let one = Dir::new(&authority, &Leaf::node(1)).open(1).unwrap();
-    let listener = TcpListener::bind("127.0.0.1:0").await.unwrap();
-    let address = listener.local_addr().unwrap().to_string();
-    let (_stop, stopped) = watch::channel(false);
-    let mut connections = accept(listener, one.clone(), Material::peer_listener, gate(1), stopped);
+    let (address, _stop, mut connections) = listen(&one, Material::peer_listener, 1).await;
     let dial = async |first: &[u8]| {
-        let (config, name) = zero.material().dial(1).unwrap();
-        let connector = tokio_rustls::TlsConnector::from(std::sync::Arc::new(config));
-        let tcp = TcpStream::connect(&address).await.unwrap();
-        let mut dialled = connector.connect(name, tcp).await.unwrap();
-        dialled.write_all(first).await.unwrap();
-        dialled
+        handshake(zero.material().dial(1).unwrap().0, &address, first).await.unwrap()
     };
     let limit = Duration::from_secs(60);
-    let closed = async |mut stream: tokio_rustls::client::TlsStream<TcpStream>, why: &str| {
+    let closed = async |mut stream: TlsStream<TcpStream>, why: &str| {
         let end = tokio::time::timeout(limit, stream.read(&mut [0])).await;
         let end = end.unwrap_or_else(|_| panic!("{why} keeps its connection"));
         assert!(!end.is_ok_and(|bytes| bytes > 0), "{why} is answered");
@@ -351,14 +352,11 @@ async fn sessions_are_never_resumed_and_old_tls_and_plaintext_are_refused() {
     // A peer that would resume sessions if it could.
     let (mut config, _) = zero.material().dial(1).unwrap();
     config.resumption = rustls::client::Resumption::in_memory_sessions(16);
-    let connector = tokio_rustls::TlsConnector::from(std::sync::Arc::new(config));
+    let first = [PREFACE, b"\0\0\0\x04\0\0\0\0\0"].concat();
     for _ in 0..3 {
-        let tcp = TcpStream::connect(&address).await.unwrap();
-        let name = ServerName::try_from(shard_name(1)).unwrap();
-        let mut stream = connector.connect(name, tcp).await.unwrap();
+        let mut stream = handshake(config.clone(), &address, &first).await.unwrap();
         // The server's settings frame. Everything that follows the handshake has arrived by then.
         let mut frame = [0; 9];
-        stream.write_all(b"PRI * HTTP/2.0\r\n\r\nSM\r\n\r\n\0\0\0\x04\0\0\0\0\0").await.unwrap();
         stream.read_exact(&mut frame).await.unwrap();
         let kind = stream.get_ref().1.handshake_kind();
         assert_eq!(kind, Some(rustls::HandshakeKind::Full));
@@ -368,7 +366,7 @@ async fn sessions_are_never_resumed_and_old_tls_and_plaintext_are_refused() {
     }
 
     let mut plain = TcpStream::connect(&address).await.unwrap();
-    plain.write_all(b"PRI * HTTP/2.0\r\n\r\nSM\r\n\r\n").await.unwrap();
+    plain.write_all(PREFACE).await.unwrap();
     let mut answer = Vec::new();
     let read = tokio::time::timeout(Duration::from_secs(60), plain.read_to_end(&mut answer)).await;
     // At most an alert, and then the end. A reset is also acceptable.
@@ -384,10 +382,7 @@ fn a_scrape_tells_when_certificates_end_and_what_became_of_reloads() {
     let tls = dir.open(1).unwrap();
     dir.write("peer.crt", "nothing");
     tls.look();
-    let mut registry = prometheus_client::registry::Registry::with_prefix("opaque_node");
-    registry.register_collector(Box::new(Lives(tls.clone())));
-    let mut text = String::new();
-    prometheus_client::encoding::text::encode(&mut text, &registry).unwrap();
+    let text = scrape(Lives(tls.clone()));
     let end = tls.material().peer_not_after;
     for line in [
         format!("opaque_node_certificate_not_after_seconds{{kind=\"peer\"}} {end}"),

@@ -17,6 +17,7 @@ use opaque_ops::admin::Readiness;
 use opaque_seal::Bfv;
 use opaque_store::{Store, UnixMillis};
 use tokio::sync::{Notify, watch};
+use tokio::task::JoinHandle;
 
 use super::faults::Fault;
 use super::harness::{Cluster, InProcess, SHARDS, local};
@@ -64,43 +65,68 @@ async fn propose(cluster: Cluster) -> (Outcome, u64) {
 /// and waits for the leader's decision. The nodes load correctly. Their self-tests query `cluster`,
 /// which may have faults.
 async fn propose_to(cluster: Cluster, arguments: &[&str], late: Duration) -> (Outcome, u64) {
-    let (store, bfv, pool) =
-        (cluster.store.clone(), Arc::clone(&cluster.bfv), cluster.pool.clone());
-    let caller: Arc<InProcess> = Arc::new(cluster.into_caller());
-    let folder = caller.directory.path().join("coordination");
-    let coordination = FileCoordination::open(&folder).await.unwrap();
-    coordination.initialize(Shards::equal(SHARDS).unwrap()).await.unwrap();
-    let change = Change::Table { table: "numbers".to_owned(), epoch: Some(1) };
-    coordination.propose(change, PROPOSED - 1, UnixMillis::now()).await.unwrap();
-    let (stop, stopped) = watch::channel(false);
-    let mut lives = Vec::new();
-    for shard in 0..SHARDS {
-        if shard == SHARDS - 1 {
-            tokio::time::sleep(late).await;
-        }
-        let lifecycle =
-            life(shard, arguments, &folder, (&caller, &store, &bfv, &pool), &stopped).await;
-        lives.push(tokio::spawn(Arc::new(lifecycle).run(stopped.clone())));
-    }
+    let nodes = Nodes::start(cluster, PROPOSED, arguments, late).await;
     let decided = async {
         loop {
-            match coordination.outcome(PROPOSED).await.unwrap() {
+            match nodes.coordination.outcome(PROPOSED).await.unwrap() {
                 Outcome::Pending => tokio::time::sleep(Duration::from_millis(20)).await,
                 decided => return decided,
             }
         }
     };
     let outcome = tokio::time::timeout(Duration::from_secs(120), decided).await.unwrap();
-    let active = coordination.active().await.unwrap().unwrap().generation;
-    stop.send(true).unwrap();
-    for life in lives {
-        life.await.unwrap();
-    }
+    let active = nodes.coordination.active().await.unwrap().unwrap().generation;
+    nodes.stop().await;
     (outcome, active)
 }
 
+/// The nodes of a cluster for which a table is proposed.
+pub(crate) struct Nodes {
+    pub(crate) coordination: FileCoordination,
+    pub(crate) caller: Arc<InProcess>,
+    stop: watch::Sender<bool>,
+    lives: Vec<JoinHandle<()>>,
+}
+
+impl Nodes {
+    /// Starts one node for each shard, the last one after `late`.
+    pub(crate) async fn start(
+        cluster: Cluster,
+        proposed: u64,
+        arguments: &[&str],
+        late: Duration,
+    ) -> Self {
+        let (store, bfv, pool) =
+            (cluster.store.clone(), Arc::clone(&cluster.bfv), cluster.pool.clone());
+        let caller: Arc<InProcess> = Arc::new(cluster.into_caller());
+        let folder = caller.directory.path().join("coordination");
+        let coordination = FileCoordination::open(&folder).await.unwrap();
+        coordination.initialize(Shards::equal(SHARDS).unwrap()).await.unwrap();
+        let change = Change::Table { table: "numbers".to_owned(), epoch: Some(1) };
+        coordination.propose(change, proposed - 1, UnixMillis::now()).await.unwrap();
+        let (stop, stopped) = watch::channel(false);
+        let mut lives = Vec::new();
+        for shard in 0..SHARDS {
+            if shard == SHARDS - 1 {
+                tokio::time::sleep(late).await;
+            }
+            let parts = (&caller, &store, &bfv, &pool);
+            let life = life(shard, arguments, &folder, parts, &stopped).await;
+            lives.push(tokio::spawn(Arc::new(life).run(stopped.clone())));
+        }
+        Self { coordination, caller, stop, lives }
+    }
+
+    pub(crate) async fn stop(self) {
+        self.stop.send(true).unwrap();
+        for life in self.lives {
+            life.await.unwrap();
+        }
+    }
+}
+
 /// A node whose self-tests and probes query `caller`, and which loads from `store`.
-pub(crate) async fn life(
+async fn life(
     shard: u32,
     arguments: &[&str],
     folder: &Path,
@@ -129,28 +155,11 @@ pub(crate) async fn life(
 }
 
 fn config(shard: u32, more: &[&str]) -> Config {
-    let shard = shard.to_string();
-    let name = format!("node-{shard}");
-    let shards = SHARDS.to_string();
-    let arguments = [
-        "opaque-node",
-        "--name",
-        &name,
-        "--shard",
-        &shard,
-        "--shards",
-        &shards,
-        "--client-listen",
-        "127.0.0.1:0",
-        "--peer-listen",
-        "127.0.0.1:0",
-        "--store",
-        "unused",
-        "--coordination",
-        "unused",
-        "--tls-dir",
-        "unused",
-    ];
-    let arguments = arguments.iter().chain(more);
+    let arguments = format!(
+        "opaque-node --name node-{shard} --shard {shard} --shards {SHARDS} \
+--client-listen 127.0.0.1:0 --peer-listen 127.0.0.1:0 --store unused \
+--coordination unused --tls-dir unused"
+    );
+    let arguments = arguments.split_whitespace().chain(more.iter().copied());
     Config::try_from(Args::try_parse_from(arguments).unwrap()).unwrap()
 }

@@ -20,15 +20,12 @@ use opaque_node::shard::local::LocalShard;
 use opaque_node::shard::pool::CpuPool;
 use opaque_node::shard::registry::Registry;
 use opaque_node::shard::served::{ServedIndex, ServedTable, Serving};
-use opaque_pir::cost::Link;
 use opaque_pir::machine::Kernels;
-use opaque_pir::table::{Column, ColumnType, Role, Schema, Value, encode_row};
 use opaque_seal::Bfv;
-use opaque_store::prepare::{self, Load};
-use opaque_store::{Store, UnixMillis, Writer};
-use rand::SeedableRng;
-use rand::rngs::StdRng;
+use opaque_store::{Store, UnixMillis};
 use tempfile::TempDir;
+
+use super::publish::squares;
 
 pub(crate) const SHARDS: u32 = 3;
 
@@ -48,8 +45,9 @@ impl Cluster {
         let store = Store::open(directory.path().join("store").to_str().unwrap()).unwrap();
         let pool = CpuPool::new(2, 64).unwrap();
         let bfv = Bfv::new().unwrap();
+        // The same rows, so that both epochs have the same geometry. Their salts differ.
         for epoch in 1..=2 {
-            publish(&store, epoch).await;
+            squares(&store, "numbers", 5000, epoch).await;
         }
         let mut cluster = Self { directory, loaded: Vec::new(), bfv, pool, store };
         cluster.loaded = cluster.load(generation, 1).await;
@@ -160,27 +158,4 @@ impl Greeter for InProcess {
 
 fn replica(shard: u32) -> Replica {
     Replica { node: format!("node-{shard}"), shard, address: String::new() }
-}
-
-/// The same rows each time, so that both epochs have the same geometry. Their salts differ.
-async fn publish(store: &Store, seed: u64) {
-    let column = |name: &str, role| Column {
-        name: name.to_owned(),
-        column_type: ColumnType::Int,
-        role,
-        nullable: false,
-    };
-    let columns = vec![column("n", Role::Key), column("square", Role::Payload)];
-    let schema = Schema::new("numbers".to_owned(), columns).unwrap();
-    let row = |n: i64| encode_row(&schema, &[Value::Int(n), Value::Int(n * n)]).unwrap();
-    let load = Load {
-        schema: schema.clone(),
-        rows: (0..5000).map(row).collect(),
-        link: Link::default(),
-        created: UnixMillis(0),
-        writer: Writer { node: "test".to_owned(), incarnation: seed.to_string() },
-    };
-    let pool = rayon::ThreadPoolBuilder::new().num_threads(2).build().unwrap();
-    let rng = StdRng::seed_from_u64(seed);
-    prepare::prepare(store, load, rng, |_| {}, &pool).await.unwrap();
 }

@@ -13,3 +13,5 @@ mod faults;
 mod harness;
 mod passes;
 mod probes;
+#[path = "../support/publish.rs"]
+mod publish;

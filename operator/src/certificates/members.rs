@@ -122,15 +122,14 @@ mod tests {
     /// The Lease of the pod with this UID, renewed at second 0.
     fn lease(owner: &str) -> Lease {
         let record = json!({"shard": 0, "trust": "t", "certificate": "c"}).to_string();
-        serde_json::from_value(json!({
+        object!({
             "metadata": {
                 "name": "demo-shard-0-1", "labels": {"opaque.dev/lease": "member"},
                 "annotations": {"opaque.dev/member": record},
                 "ownerReferences": [{"apiVersion": "v1", "kind": "Pod", "name": "p", "uid": owner}],
             },
             "spec": {"renewTime": "2026-01-01T00:00:00.000000Z", "leaseDurationSeconds": 10},
-        }))
-        .unwrap()
+        })
     }
 
     /// What is known about one pod: it is not a member, it has reported nothing, or what it trusts.

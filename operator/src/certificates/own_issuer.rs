@@ -10,7 +10,7 @@ use super::authority::{Authority, Domain};
 use super::entropy::Entropy;
 use super::error::CertificateError;
 use super::leaf::{Fault, Request, examine};
-use super::model::{Facts, Member, PEER_CA, PEER_CRL, Plan, SERVER_CA, Wanted, Write};
+use super::model::{Contents, Facts, Member, PEER_CA, PEER_CRL, Plan, SERVER_CA, Wanted, Write};
 use super::revocation::revocations;
 use super::x509::{Certificate, bundle, serial};
 
@@ -169,15 +169,8 @@ impl Draft {
                 changes || (known && longer)
             }
         };
-        let kept = if issue {
-            let contents = request.issue(wanted, signer, None, stored, now, entropy)?;
-            let certificate = contents.certificate();
-            self.writes.push(Write::Secret { name: request.secret.clone(), contents });
-            certificate
-        } else {
-            present
-        };
-        self.keep(request, kept, wanted);
+        let issue = issue.then(|| request.issue(wanted, signer, None, stored, now, entropy));
+        self.keep(request, issue.transpose()?, present, wanted);
         Ok(())
     }
 
@@ -206,20 +199,24 @@ impl Draft {
             }
             Err(Fault::Dead | Fault::Stale) => true,
         };
-        let kept = if issue {
-            let contents = request.issue(wanted, newest, cross, stored, now, entropy)?;
-            let certificate = contents.certificate();
-            self.writes.push(Write::Secret { name: request.secret.clone(), contents });
-            certificate
-        } else {
-            present
-        };
-        self.keep(request, kept, wanted);
+        let issue = issue.then(|| request.issue(wanted, newest, cross, stored, now, entropy));
+        self.keep(request, issue.transpose()?, present, wanted);
         Ok(())
     }
 
-    fn keep(&mut self, request: &Request, certificate: Option<Certificate>, wanted: &Wanted) {
-        if let Some(certificate) = certificate {
+    /// Writes the certificate that was issued, if one was. Otherwise the present one stays.
+    fn keep(
+        &mut self,
+        request: &Request,
+        issued: Option<Contents>,
+        present: Option<Certificate>,
+        wanted: &Wanted,
+    ) {
+        let kept = issued.as_ref().map_or(present, Contents::certificate);
+        if let Some(contents) = issued {
+            self.writes.push(Write::Secret { name: request.secret.clone(), contents });
+        }
+        if let Some(certificate) = kept {
             self.at(Some(wanted.schedule.renew_at(&certificate, &request.secret)));
             self.at(Some(certificate.not_after()));
             self.ends.push(certificate.not_after());

@@ -77,15 +77,13 @@ fn is_reported(metadata: &ObjectMeta) -> bool {
 
 #[cfg(test)]
 mod tests {
-    use serde_json::json;
 
     use super::*;
 
     #[test]
     fn a_status_that_an_operator_wrote_is_distinguished_from_what_a_person_wrote() {
-        let written_by = |manager: &str| -> ObjectMeta {
-            serde_json::from_value(json!({"managedFields": [{"manager": manager}]})).unwrap()
-        };
+        let written_by =
+            |manager: &str| -> ObjectMeta { object!({"managedFields": [{"manager": manager}]}) };
         assert!(is_reported(&written_by("opaque-operator-status")));
         assert!(!is_reported(&written_by("kubectl")) && !is_reported(&ObjectMeta::default()));
     }

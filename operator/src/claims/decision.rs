@@ -80,7 +80,6 @@ mod tests {
     use std::time::Duration;
 
     use proptest::prelude::*;
-    use serde_json::json;
 
     use super::super::Times;
     use super::*;
@@ -162,14 +161,13 @@ mod tests {
     fn who_has_stopped_to_say_so_waits_no_more() {
         let own = release("opaque/opaque-operator");
         let lease = |release: &str, holder: &str| -> Lease {
-            serde_json::from_value(json!({
+            object!({
                 "metadata": {"annotations": {"opaque.dev/release": release}},
                 "spec": {
                     "holderIdentity": holder, "leaseDurationSeconds": 300,
                     "renewTime": "2026-01-01T00:00:00.000000Z",
                 },
-            }))
-            .unwrap()
+            })
         };
         let mut of_a_node = lease("e/operator", "pod_3");
         of_a_node.labels_mut().insert(CLUSTER.into(), "demo".into());

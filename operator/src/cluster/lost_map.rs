@@ -81,8 +81,7 @@ mod tests {
 
     fn table(name: &str, epoch: i64, leaves: bool) -> OpaqueTable {
         let leaves = leaves.then_some("2026-01-01T00:00:00Z");
-        serde_json::from_value(json!({
-            "apiVersion": "opaque.dev/v1alpha1", "kind": "OpaqueTable",
+        object!({
             "metadata": {"name": name, "deletionTimestamp": leaves},
             "spec": {
                 "clusterRef": {"name": "demo"},
@@ -90,8 +89,7 @@ mod tests {
                 "source": {"url": "https://example.com/a.csv"},
             },
             "status": {"activeEpoch": epoch},
-        }))
-        .unwrap()
+        })
     }
 
     fn epochs(remains: &Remains) -> Vec<(&str, i64, Option<&str>)> {
@@ -114,7 +112,7 @@ mod tests {
         let mut ahead = member(7, &[("b", 1)]);
         ahead.prepared_generation = 8;
         let mut failed = member(6, &[("a", 2), ("dropped", 1)]);
-        failed.failed = serde_json::from_value(json!({"generation": 9, "reason": "r"})).unwrap();
+        failed.failed = object!({"generation": 9, "reason": "r"});
         let members = [member(7, &[("a", 3), ("loaded", 5)]), ahead, failed];
         let tables = [
             table("a", 2, false),

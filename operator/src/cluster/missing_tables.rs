@@ -76,7 +76,6 @@ mod tests {
     use k8s_openapi::jiff::Timestamp;
     use opaque_crds::OpaqueCluster;
     use opaque_crds::cluster::OpaqueClusterStatus;
-    use serde_json::json;
 
     use super::super::facts::Facts;
     use super::super::findings::Findings;
@@ -147,15 +146,13 @@ mod tests {
 
     #[test]
     fn status_names_table_pod_and_reason() {
-        let cluster: OpaqueCluster = serde_json::from_value(json!({
-            "apiVersion": "opaque.dev/v1alpha1", "kind": "OpaqueCluster",
+        let cluster: OpaqueCluster = object!({
             "metadata": {"name": "demo", "namespace": "ns", "generation": 1},
             "spec": {
                 "shards": 1, "replicasPerShard": 2, "clientAuth": {"mode": "none"},
                 "storage": {"url": "file:///data"},
             },
-        }))
-        .unwrap();
+        });
         let report = |members: &[Member]| {
             let facts = Facts { missing: missing(members, |_| true), ..Facts::default() };
             let size = Size::wanted(&cluster.spec);

@@ -255,7 +255,7 @@ async fn create_map(
             tables.len(),
         );
         let about = cluster.object_ref(&());
-        context.publish(&about, EventType::Warning, "ShardMapRestored", &note).await;
+        context.events.publish(&about, EventType::Warning, "ShardMapRestored", &note).await;
     }
     Ok(())
 }

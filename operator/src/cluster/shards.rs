@@ -73,24 +73,21 @@ fn is_available(set: &StatefulSet, replicas: i32) -> bool {
 #[cfg(test)]
 mod tests {
     use k8s_openapi::apimachinery::pkg::apis::meta::v1::Time;
-    use serde_json::json;
 
     use super::*;
 
     #[test]
     fn a_pod_is_outdated_by_its_revision_or_its_account() {
-        let set: StatefulSet = serde_json::from_value(json!({
+        let set: StatefulSet = object!({
             "metadata": {"name": "demo-shard-0", "generation": 2, "labels": {"opaque.dev/shard": "0"}},
             "spec": {"selector": {}, "serviceName": "x", "template": {}},
             "status": {"replicas": 1, "observedGeneration": 2, "updateRevision": "r2"},
-        }))
-        .unwrap();
+        });
         let pod = |revision: &str, made: &str| -> Pod {
-            serde_json::from_value(json!({"metadata": {
+            object!({"metadata": {
                 "name": "demo-shard-0-0", "creationTimestamp": made,
                 "labels": {"controller-revision-hash": revision},
-            }}))
-            .unwrap()
+            }})
         };
         let outdated = |set: &StatefulSet, pod: Pod| {
             let facts = Facts {

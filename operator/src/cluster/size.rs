@@ -104,11 +104,10 @@ mod tests {
     use super::*;
 
     fn spec(shards: i32, replicas: i32) -> OpaqueClusterSpec {
-        serde_json::from_value(json!({
+        object!({
             "shards": shards, "replicasPerShard": replicas,
             "storage": {"url": "gs://b"}, "clientAuth": {"mode": "none"},
-        }))
-        .unwrap()
+        })
     }
 
     fn cluster(spec: OpaqueClusterSpec, status: serde_json::Value) -> OpaqueCluster {
@@ -119,23 +118,20 @@ mod tests {
 
     fn map(shards: i32) -> OpaqueShardMap {
         let shards: Vec<_> = (0..shards).map(|id| json!({"id": id, "weight": 1})).collect();
-        serde_json::from_value(json!({
-            "apiVersion": "opaque.dev/v1alpha1", "kind": "OpaqueShardMap",
+        object!({
             "metadata": {"name": "demo", "annotations": {"opaque.dev/replicas-per-shard": "9"}},
             "spec": {"clusterRef": {"name": "demo"}, "map": {
                 "generation": 1, "placementVersion": 1, "virtualNodes": 64, "shards": shards,
                 "proposedAt": "2026-01-01T00:00:00Z",
             }},
-        }))
-        .unwrap()
+        })
     }
 
     fn set(shard: &str) -> StatefulSet {
-        serde_json::from_value(json!({
+        object!({
             "metadata": {"labels": {"opaque.dev/shard": shard}},
             "spec": {"replicas": 4, "selector": {}, "serviceName": "x", "template": {}},
-        }))
-        .unwrap()
+        })
     }
 
     fn numbers(size: Option<Size>) -> Option<(i32, i32)> {

@@ -3,9 +3,8 @@
 use std::sync::Arc;
 use std::time::Instant;
 
-use k8s_openapi::api::core::v1::{ObjectReference, Secret};
+use k8s_openapi::api::core::v1::Secret;
 use kube::core::Resource;
-use kube::runtime::events::EventType;
 use kube::{Api, Client, Config};
 use serde::de::DeserializeOwned;
 
@@ -88,17 +87,6 @@ impl Context {
         let api: Api<K> = Api::namespaced(self.client.clone(), namespace);
         let action = format!("reading {} {name}", K::kind(&()));
         api.get_opt(name).await.map_err(Error::api(action))
-    }
-
-    /// Publishes an event about an object; see [`Events::publish`].
-    pub async fn publish(
-        &self,
-        about: &ObjectReference,
-        type_: EventType,
-        reason: &str,
-        note: &str,
-    ) {
-        self.events.publish(about, type_, reason, note).await;
     }
 
     /// The keys of a Secret, at most a minute old, or at most ten seconds if they did not suffice.

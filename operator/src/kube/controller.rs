@@ -208,7 +208,10 @@ impl<R: Reconciler> Runner<R> {
             Err(error) => {
                 let about = events::reference(object);
                 let reason = format!("Unreadable{kind}");
-                context.publish(&about, EventType::Warning, &reason, &error.to_string()).await;
+                context
+                    .events
+                    .publish(&about, EventType::Warning, &reason, &error.to_string())
+                    .await;
                 let resource = ApiResource::erase::<R::Root>(&());
                 if let Err(failed) = tell_unreadable(context, &resource, object, &error).await {
                     tracing::warn!(error = %failed, "the status does not report that the object cannot be read");

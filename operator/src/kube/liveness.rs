@@ -76,8 +76,7 @@ mod tests {
     use super::*;
 
     fn pod(status: serde_json::Value) -> Pod {
-        serde_json::from_value(json!({"metadata": {"name": "demo-shard-0-1"}, "status": status}))
-            .unwrap()
+        object!({"metadata": {"name": "demo-shard-0-1"}, "status": status})
     }
 
     #[test]
@@ -112,10 +111,9 @@ mod tests {
 
     #[test]
     fn a_leader_that_has_not_renewed_does_not_count() {
-        let lease: LeaseSpec = serde_json::from_value(json!({
+        let lease: LeaseSpec = object!({
             "renewTime": "2026-01-01T00:00:00.000000Z", "leaseDurationSeconds": 8,
-        }))
-        .unwrap();
+        });
         let at = |seconds: i64| Timestamp::from_second(1_767_225_600 + seconds).unwrap();
         assert!(is_renewed(&lease, at(0)) && is_renewed(&lease, at(-100)));
         assert!(is_renewed(&lease, at(37)) && !is_renewed(&lease, at(38)));

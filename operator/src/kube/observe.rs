@@ -37,8 +37,7 @@ use crate::metrics::Metrics;
 use kinds::Kind;
 use written::Written;
 
-pub(crate) use kinds::FOREIGN_CONFIG_MAP;
-pub(crate) use kinds::ROOTS;
+pub(crate) use kinds::{FOREIGN_CONFIG_MAP, ROOTS};
 
 /// Number of changes that a slow controller may lag behind before it reconciles everything again.
 const BACKLOG: usize = 4096;

@@ -202,7 +202,7 @@ pub(crate) async fn announce(
         };
         let type_of_event = if bad { EventType::Warning } else { EventType::Normal };
         let note = format!("{} is {}: {message}", type_.as_str(), status.as_str());
-        context.publish(about, type_of_event, reason, &note).await;
+        context.events.publish(about, type_of_event, reason, &note).await;
     }
 }
 

@@ -10,9 +10,7 @@ use super::facts::{Facts, SourceFacts};
 
 /// A table of the cluster `demo`, from a ConfigMap.
 pub(crate) fn table(name: &str) -> OpaqueTable {
-    serde_json::from_value(json!({
-        "apiVersion": "opaque.dev/v1alpha1",
-        "kind": "OpaqueTable",
+    object!({
         "metadata": {"name": name, "namespace": "ns", "uid": format!("uid-{name}"), "generation": 1},
         "spec": {
             "clusterRef": {"name": "demo"},
@@ -22,8 +20,7 @@ pub(crate) fn table(name: &str) -> OpaqueTable {
             ]},
             "source": {"configMapRef": {"name": "weather", "key": "weather.csv"}},
         },
-    }))
-    .unwrap()
+    })
 }
 
 /// A table whose source is an address.
@@ -36,9 +33,7 @@ pub(crate) fn table_from_url(name: &str) -> OpaqueTable {
 
 /// The cluster `demo`.
 pub(crate) fn cluster() -> OpaqueCluster {
-    serde_json::from_value(json!({
-        "apiVersion": "opaque.dev/v1alpha1",
-        "kind": "OpaqueCluster",
+    object!({
         "metadata": {"name": "demo", "namespace": "ns", "uid": "uid-demo"},
         "spec": {
             "shards": 3,
@@ -50,8 +45,7 @@ pub(crate) fn cluster() -> OpaqueCluster {
             },
             "clientAuth": {"mode": "none"},
         },
-    }))
-    .unwrap()
+    })
 }
 
 /// The cluster's active map of one generation, with tables, some of which the operator owns.
@@ -66,9 +60,7 @@ pub(crate) fn map(generation: i64, tables: &[(&str, i64)], owned: &[&str]) -> Op
         "tables": tables,
         "proposedAt": "2026-01-01T00:00:00Z",
     });
-    serde_json::from_value(json!({
-        "apiVersion": "opaque.dev/v1alpha1",
-        "kind": "OpaqueShardMap",
+    object!({
         "metadata": {
             "name": "demo",
             "namespace": "ns",
@@ -76,8 +68,7 @@ pub(crate) fn map(generation: i64, tables: &[(&str, i64)], owned: &[&str]) -> Op
         },
         "spec": {"clusterRef": {"name": "demo"}, "map": map},
         "status": {"active": map, "fencingToken": 1},
-    }))
-    .unwrap()
+    })
 }
 
 /// An epoch that was published at this second.

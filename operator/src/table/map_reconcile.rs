@@ -133,7 +133,10 @@ async fn write(
     if let Some(reason) = withdraws {
         tracing::info!(namespace, name, generation = withdrawn, reason, "withdrew a shard map");
         let note = format!("generation {withdrawn} was withdrawn: {reason}");
-        context.publish(&map.object_ref(&()), EventType::Normal, "ProposalWithdrawn", &note).await;
+        context
+            .events
+            .publish(&map.object_ref(&()), EventType::Normal, "ProposalWithdrawn", &note)
+            .await;
     }
     Ok(())
 }

@@ -17,10 +17,9 @@ use kube::ResourceExt;
 use opaque_crds::{OpaqueCluster, OpaqueTable, names};
 
 use super::decide::Start;
-use crate::Error;
-use crate::duration;
 use crate::kube::Installed;
 use crate::labels::{COMPONENT, MANAGED_BY, NAME, OPERATOR, PRODUCT, TABLE, labels, owned};
+use crate::{Error, duration};
 
 /// Annotation of a Job: the run to which it belongs.
 pub(super) const RUN: &str = "opaque.dev/run";

@@ -72,7 +72,7 @@ impl Reconciler for TableReconciler {
         let about = table.object_ref(&());
         announce(context, &about, &transitions).await;
         if let Some(warning) = warning {
-            context.publish(&about, EventType::Warning, HIGH_MEMORY, &warning).await;
+            context.events.publish(&about, EventType::Warning, HIGH_MEMORY, &warning).await;
         }
         match action {
             Action::None => {}

@@ -51,6 +51,12 @@ fn report(run: &str, stage: Stage) -> Report {
     Report { done: 9, total: 20, ..Report::new(run, stage) }
 }
 
+fn failed(facts: &Facts, reason: Reason, message: &str) -> Report {
+    let mut failed = report(&wanted(facts), Stage::Failed);
+    (failed.reason, failed.message) = (Some(reason), Some(message.to_owned()));
+    failed
+}
+
 fn job(facts: &Facts, number: i64, state: JobState) -> JobFacts {
     let (name, run) = (format!("weather-prepare-{number}"), wanted(facts));
     JobFacts { name, number, run, stale: false, state }
@@ -93,10 +99,8 @@ fn progress_of_the_job_is_shown() {
 fn a_job_that_kubernetes_tries_again_says_why_at_once() {
     let mut facts = facts(table("weather"));
     facts.jobs = vec![job(&facts, 1, JobState::Active)];
-    let mut failed = report(&wanted(&facts), Stage::Failed);
-    failed.reason = Some(Reason::StoreUnavailable);
-    failed.message = Some("store: the bucket does not exist".into());
-    facts.report = Some(failed);
+    let message = "store: the bucket does not exist";
+    facts.report = Some(failed(&facts, Reason::StoreUnavailable, message));
     let decision = decide(&facts);
     assert_eq!(decision.action, Action::None);
     assert_eq!(
@@ -228,9 +232,8 @@ fn a_job_of_an_earlier_source_is_stopped_and_waited_for() {
 #[test]
 fn a_source_that_is_not_found_says_so_and_is_tried_again_ever_more_slowly() {
     let mut facts = facts(table_from_url("weather"));
-    let mut failed = report(&wanted(&facts), Stage::Failed);
-    failed.reason = Some(Reason::SourceNotFound);
-    failed.message = Some("https://example.com/weather.csv answered 404 Not Found".into());
+    let message = "https://example.com/weather.csv answered 404 Not Found";
+    let failed = failed(&facts, Reason::SourceNotFound, message);
     let mut pauses = Vec::new();
     for number in 1..=3 {
         facts.jobs = vec![job(&facts, number, JobState::Complete)];
@@ -259,9 +262,7 @@ fn a_source_that_is_not_found_says_so_and_is_tried_again_ever_more_slowly() {
 fn a_failed_table_is_tried_at_once_when_its_spec_changes() {
     let mut facts = facts(table_from_url("weather"));
     facts.jobs = vec![job(&facts, 1, JobState::Complete)];
-    let mut failed = report(&wanted(&facts), Stage::Failed);
-    failed.reason = Some(Reason::SourceNotFound);
-    facts.report = Some(failed);
+    facts.report = Some(failed(&facts, Reason::SourceNotFound, ""));
     facts.table.status = Some(decide(&facts).status);
     facts.table.spec.source.url = Some("https://example.com/other.csv".into());
     let decision = decide(&facts);
@@ -272,10 +273,8 @@ fn a_failed_table_is_tried_at_once_when_its_spec_changes() {
 fn rows_of_a_config_map_that_do_not_fit_wait_for_a_change() {
     let mut facts = facts(table("weather"));
     facts.jobs = vec![job(&facts, 1, JobState::Complete)];
-    let mut failed = report(&wanted(&facts), Stage::Failed);
-    failed.reason = Some(Reason::SchemaMismatch);
-    failed.message = Some("line 3: temperature: 'warm' is not an INT".into());
-    facts.report = Some(failed);
+    let message = "line 3: temperature: 'warm' is not an INT";
+    facts.report = Some(failed(&facts, Reason::SchemaMismatch, message));
     let decision = decide(&facts);
     assert_eq!((decision.action.clone(), decision.again), (Action::None, None));
     assert!(blocked_by(&decision).contains("tried again when spec or source change"));

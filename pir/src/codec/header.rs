@@ -2,14 +2,12 @@
 
 use std::fmt;
 
-use super::{CodecError, Kind};
+use super::{CodecError, Kind, LOOKUPS_PER_MESSAGE};
 use crate::geometry::Geometry;
 use crate::inline;
 use crate::params::ParamsId;
 use crate::reader::Reader;
 
-/// Maximum lookups of one query.
-pub const LOOKUPS_PER_MESSAGE: u16 = 64;
 /// Version of every message.
 pub(super) const VERSION: u8 = 3;
 /// Marker, version, parameters, epoch.

@@ -1,3 +1,5 @@
+use std::sync::LazyLock;
+
 use proptest::prelude::*;
 
 use super::words::{block_bytes, read_buckets, read_residues, write_buckets, write_residues};
@@ -6,7 +8,7 @@ use crate::geometry::{Geometry, round_word};
 use crate::inline;
 use crate::params::{PLAINTEXT_MODULUS, ParamsId};
 use crate::probe::{Probe, SECRETS};
-use crate::seed::tests::seed;
+use crate::seed::tests::{bytes, seed, words};
 
 const EPOCH: u64 = 0x0102_0304_0506_0708;
 const GENERATION: u64 = 9;
@@ -14,16 +16,6 @@ const GENERATION: u64 = 9;
 /// Two planes, three partitions.
 fn geometry() -> Geometry {
     Geometry::new(8192, 3072, 10).unwrap()
-}
-
-fn bytes(seed: u64, length: usize) -> Vec<u8> {
-    let mut bytes = vec![0; length];
-    blake3::Hasher::new().update(&seed.to_le_bytes()).finalize_xof().fill(&mut bytes);
-    bytes
-}
-
-fn words(seed: u64, length: usize) -> Vec<u32> {
-    bytes(seed, 4 * length).as_chunks().0.iter().map(|word| u32::from_le_bytes(*word)).collect()
 }
 
 /// Words as decoded from a query.
@@ -95,9 +87,11 @@ fn client_slice(kind: Kind, partitions: &[u32], with_secret: bool) -> Vec<u8> {
     slice(&view, partitions, with_secret).unwrap()
 }
 
-/// One valid message of each kind and a decoder for it.
-#[expect(clippy::type_complexity, reason = "a table of messages and their decoders")]
-fn messages() -> Vec<(&'static str, Vec<u8>, fn(&[u8]) -> Result<(), CodecError>)> {
+/// A name, a message and a decoder for it.
+type Message = (&'static str, Vec<u8>, fn(&[u8]) -> Result<(), CodecError>);
+
+/// One valid message of each kind.
+fn messages() -> Vec<Message> {
     const INLINE: Kind = Kind::Inline;
     let registered = Kind::Registered;
     let decode_query: fn(&[u8]) -> _ = |b| QueryView::decode(b, &geometry(), EPOCH).map(drop);
@@ -576,10 +570,7 @@ proptest! {
     }
 }
 
-#[expect(clippy::type_complexity, reason = "a table of messages and their decoders")]
-fn messages_once() -> &'static [(&'static str, Vec<u8>, fn(&[u8]) -> Result<(), CodecError>)] {
-    static MESSAGES: std::sync::LazyLock<
-        Vec<(&'static str, Vec<u8>, fn(&[u8]) -> Result<(), CodecError>)>,
-    > = std::sync::LazyLock::new(messages);
+fn messages_once() -> &'static [Message] {
+    static MESSAGES: LazyLock<Vec<Message>> = LazyLock::new(messages);
     &MESSAGES
 }

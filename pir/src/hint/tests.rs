@@ -1,15 +1,9 @@
 use super::*;
 use crate::machine::VectorKernel;
-use crate::seed::tests::seed as seed_of;
+use crate::seed::tests::{bytes, seed as seed_of};
 
 fn seed(column: u32) -> IndexSeed {
     seed_of(5, column)
-}
-
-fn bytes(seed: u64, length: usize) -> Vec<u8> {
-    let mut bytes = vec![0; length];
-    blake3::Hasher::new().update(&seed.to_le_bytes()).finalize_xof().fill(&mut bytes);
-    bytes
 }
 
 fn geometry(rows: u32, partitions: u32) -> Geometry {

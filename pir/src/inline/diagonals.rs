@@ -171,12 +171,7 @@ fn add_subtract<const NEGATIVE: bool>(x: &mut [u64], y: &mut [u64], z: &[u64]) {
 #[expect(clippy::cast_possible_truncation, reason = "test values wrap on purpose")]
 mod tests {
     use super::*;
-
-    fn words(seed: u64, length: usize) -> Vec<u32> {
-        let mut bytes = vec![0; 4 * length];
-        blake3::Hasher::new().update(&seed.to_le_bytes()).finalize_xof().fill(&mut bytes);
-        bytes.as_chunks().0.iter().map(|word| u32::from_le_bytes(*word)).collect()
-    }
+    use crate::seed::tests::words;
 
     /// The definition: 1024/f·α_g as a direct sum, then its upper bits.
     fn direct(plane: &[u32], fold: Fold, g: usize) -> Vec<i32> {

@@ -86,6 +86,7 @@ mod tests {
     use proptest::prelude::*;
 
     use super::*;
+    use crate::seed::tests::bytes;
 
     proptest! {
         #[test]
@@ -100,8 +101,7 @@ mod tests {
 
         #[test]
         fn any_bytes_are_read_or_refused(seed in any::<u64>(), length in 0..10_000usize) {
-            let mut bytes = vec![0; length];
-            blake3::Hasher::new().update(&seed.to_le_bytes()).finalize_xof().fill(&mut bytes);
+            let bytes = bytes(seed, length);
             let read = unpack("it", &bytes, 20, 1_000_000, &mut *zero());
             prop_assert_eq!(
                 matches!(read, Err(InlineError::Size { .. })), length != bits::packed_bytes(N, 20)

@@ -2,19 +2,9 @@ use proptest::prelude::*;
 
 use super::*;
 use crate::machine::Pages;
+use crate::seed::tests::{bytes, words};
 
 const R: usize = 4096;
-
-/// Pseudo-random bytes, the same on every machine.
-fn bytes(seed: u64, length: usize) -> Vec<u8> {
-    let mut bytes = vec![0; length];
-    blake3::Hasher::new().update(&seed.to_le_bytes()).finalize_xof().fill(&mut bytes);
-    bytes
-}
-
-fn words(seed: u64, length: usize) -> Vec<u32> {
-    bytes(seed, 4 * length).as_chunks().0.iter().map(|word| u32::from_le_bytes(*word)).collect()
-}
 
 fn geometry(partitions: usize) -> Geometry {
     Geometry::new(R as u32, 1024 * partitions as u32, 1).unwrap()
@@ -48,6 +38,18 @@ fn run(geometry: &Geometry, partitions: &[Vec<u8>], queries: &[Vec<u32>]) -> Vec
     scalar
 }
 
+/// Compares some rows of the sums with the definition.
+fn agree(geometry: &Geometry, data: &[Vec<u8>], queries: &[Vec<u32>], rows: &[usize]) {
+    let all = run(geometry, data, queries);
+    assert_eq!(all.len(), queries.len());
+    for (sums, query) in all.iter().zip(queries) {
+        assert_eq!(sums.len(), geometry.bucket_bytes());
+        for row in rows {
+            assert_eq!(sums[*row], naive(data, query, *row), "row {row}");
+        }
+    }
+}
+
 proptest! {
     #![proptest_config(ProptestConfig::with_cases(12))]
 
@@ -59,14 +61,7 @@ proptest! {
             .collect();
         let queries: Vec<_> =
             (0..queries as u64).map(|q| words(!seed ^ q, 1024 * partitions)).collect();
-        let sums = run(&geometry, &data, &queries);
-        prop_assert_eq!(sums.len(), queries.len());
-        for (sums, query) in sums.iter().zip(&queries) {
-            prop_assert_eq!(sums.len(), R);
-            for row in [0, 1, 15, 16, 127, 128, 2049, R - 1] {
-                prop_assert_eq!(sums[row], naive(&data, query, row));
-            }
-        }
+        agree(&geometry, &data, &queries, &[0, 1, 15, 16, 127, 128, 2049, R - 1]);
     }
 
     /// Bytes and words at the ends of their ranges, mixed.
@@ -84,12 +79,7 @@ proptest! {
         let queries: Vec<Vec<u32>> = (0..queries as u64)
             .map(|q| bytes(!seed ^ q, 2048).iter().map(word).collect())
             .collect();
-        let sums = run(&geometry, &data, &queries);
-        for (sums, query) in sums.iter().zip(&queries) {
-            for row in [0, 3, 31, 32, 255, 256, 1023, R - 1] {
-                prop_assert_eq!(sums[row], naive(&data, query, row));
-            }
-        }
+        agree(&geometry, &data, &queries, &[0, 3, 31, 32, 255, 256, 1023, R - 1]);
     }
 }
 
@@ -100,12 +90,7 @@ fn any_number_of_queries_agrees_with_the_definition() {
     let data: Vec<_> = (0..3).map(|j| bytes(j, geometry.partition_bytes())).collect();
     let queries: Vec<_> = (10..10 + 131).map(|seed| words(seed, 3 * 1024)).collect();
     for count in [1, 2, 3, 4, 5, 7, 8, 9, 15, 16, 17, 24, 25, 33, 63, 64, 65, 131] {
-        let queries = &queries[..count];
-        let sums = run(&geometry, &data, queries);
-        assert_eq!(sums.len(), count);
-        for (sums, query) in sums.iter().zip(queries) {
-            assert!([0, 100, 511, 512, R - 1].iter().all(|&r| sums[r] == naive(&data, query, r)));
-        }
+        agree(&geometry, &data, &queries[..count], &[0, 100, 511, 512, R - 1]);
     }
 }
 
@@ -165,10 +150,7 @@ fn every_row_agrees_with_the_definition() {
         let geometry = Geometry::new(rows, 1024, 1).unwrap();
         let data = [bytes(1, geometry.partition_bytes())];
         let queries: Vec<_> = (2..5).map(|seed| words(seed, 1024)).collect();
-        let sums = run(&geometry, &data, &queries);
-        for (sums, query) in sums.iter().zip(&queries) {
-            assert!((0..rows as usize).all(|row| sums[row] == naive(&data, query, row)));
-        }
+        agree(&geometry, &data, &queries, &(0..rows as usize).collect::<Vec<_>>());
     }
 }
 

@@ -61,6 +61,13 @@ pub struct Column {
     pub nullable: bool,
 }
 
+impl Column {
+    /// A column with these properties.
+    pub fn new(name: &str, column_type: ColumnType, role: Role, nullable: bool) -> Self {
+        Self { name: name.to_owned(), column_type, role, nullable }
+    }
+}
+
 /// A table's name and columns.
 ///
 /// Invariants, enforced by [`Schema::new`] (the fields are private): names are non-empty

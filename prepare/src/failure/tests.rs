@@ -8,16 +8,10 @@ use super::*;
 const MARKER: &str = "q7Zx";
 
 fn schema() -> Schema {
-    let column = |name: &str, column_type, role| Column {
-        name: name.to_owned(),
-        column_type,
-        role,
-        nullable: role == Role::Payload,
-    };
     let columns = vec![
-        column("city", ColumnType::Text, Role::Key),
-        column("temp", ColumnType::Int, Role::Index),
-        column("ok", ColumnType::Bool, Role::Payload),
+        Column::new("city", ColumnType::Text, Role::Key, false),
+        Column::new("temp", ColumnType::Int, Role::Index, false),
+        Column::new("ok", ColumnType::Bool, Role::Payload, true),
     ];
     Schema::new("weather".to_owned(), columns).unwrap()
 }

@@ -6,12 +6,11 @@
 //! server that issues credentials, or a proxy.
 
 use std::collections::BTreeMap;
-use std::sync::Arc;
 
-use object_store::aws::{AmazonS3Builder, AmazonS3ConfigKey};
-use object_store::azure::{AzureConfigKey, MicrosoftAzureBuilder};
-use object_store::gcp::{GoogleCloudStorageBuilder, GoogleConfigKey};
-use object_store::{ClientConfigKey, Result};
+use object_store::ClientConfigKey;
+use object_store::aws::AmazonS3ConfigKey;
+use object_store::azure::AzureConfigKey;
+use object_store::gcp::GoogleConfigKey;
 
 use super::{AUTHORITIES, CONNECT_TIMEOUT, Location, Provider, READ_TIMEOUT, SOURCE, Settings};
 use crate::egress::{Connector, Egress};
@@ -130,40 +129,9 @@ impl SourceSettings {
 /// cloud's metadata server. A separate client fetches them, configured by the store's settings
 /// only.
 pub(super) struct Guard {
-    connector: Connector,
-    shared: bool,
-}
-
-impl Guard {
-    pub(super) fn s3(&self, mut builder: AmazonS3Builder) -> Result<AmazonS3Builder> {
-        if self.shared {
-            let store = builder.clone().build()?;
-            builder = builder.with_credentials(Arc::clone(store.credentials()));
-        }
-        Ok(builder.with_http_connector(self.connector.clone()))
-    }
-
-    pub(super) fn gcs(
-        &self,
-        mut builder: GoogleCloudStorageBuilder,
-    ) -> Result<GoogleCloudStorageBuilder> {
-        if self.shared {
-            let store = builder.clone().build()?;
-            builder = builder.with_credentials(Arc::clone(store.credentials()));
-        }
-        Ok(builder.with_http_connector(self.connector.clone()))
-    }
-
-    pub(super) fn azure(
-        &self,
-        mut builder: MicrosoftAzureBuilder,
-    ) -> Result<MicrosoftAzureBuilder> {
-        if self.shared {
-            let store = builder.clone().build()?;
-            builder = builder.with_credentials(Arc::clone(store.credentials()));
-        }
-        Ok(builder.with_http_connector(self.connector.clone()))
-    }
+    pub(super) connector: Connector,
+    /// Whether the store's credentials are used.
+    pub(super) shared: bool,
 }
 
 /// Purpose of a variable of a source.

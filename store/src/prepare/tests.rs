@@ -1,3 +1,4 @@
+use std::path::PathBuf;
 use std::sync::Mutex;
 use std::sync::atomic::Ordering;
 
@@ -15,18 +16,13 @@ use tempfile::TempDir;
 
 use super::*;
 use crate::tests::disk::Disk;
+use crate::tests::{files, given_up, local};
 
 fn schema() -> Schema {
-    let column = |name: &str, column_type, role, nullable| Column {
-        name: name.to_owned(),
-        column_type,
-        role,
-        nullable,
-    };
     let columns = vec![
-        column("city", ColumnType::Text, Role::Key, false),
-        column("degrees", ColumnType::Int, Role::Payload, true),
-        column("sky", ColumnType::Text, Role::Index, true),
+        Column::new("city", ColumnType::Text, Role::Key, false),
+        Column::new("degrees", ColumnType::Int, Role::Payload, true),
+        Column::new("sky", ColumnType::Text, Role::Index, true),
     ];
     Schema::new("weather".to_owned(), columns).unwrap()
 }
@@ -56,26 +52,9 @@ fn rng() -> StdRng {
     StdRng::seed_from_u64(11)
 }
 
-fn local() -> (TempDir, Store) {
-    let directory = TempDir::new().unwrap();
-    let store = Store::open(directory.path().to_str().unwrap()).unwrap();
-    (directory, store)
-}
-
-/// Objects of the table's first epoch.
-fn objects(directory: &TempDir) -> Vec<String> {
-    let folder = directory.path().join("tables/weather/epochs/00000000000000000001");
-    let entries = folder.read_dir().into_iter().flatten();
-    entries.map(|entry| entry.unwrap().file_name().into_string().unwrap()).collect()
-}
-
-async fn given_up(directory: &TempDir) {
-    let waiting = async {
-        while objects(directory) != ["manifest.json"] {
-            tokio::time::sleep(Duration::from_millis(5)).await;
-        }
-    };
-    tokio::time::timeout(Duration::from_secs(20), waiting).await.unwrap();
+/// The folder of the table's first epoch.
+fn folder(directory: &TempDir) -> PathBuf {
+    directory.path().join("tables/weather/epochs/00000000000000000001")
 }
 
 /// All pages of an index as they are stored, by bucket.
@@ -248,7 +227,7 @@ async fn a_cancelled_load_leaves_nothing_to_see() {
             panic!("not cancelled: {loaded:?}");
         }
     }
-    given_up(&directory).await;
+    given_up(&folder(&directory)).await;
     assert_eq!(store.epochs("weather").await.unwrap(), Vec::<u64>::new());
     // The pool is free again.
     let next = prepare(&store, load(&values(5)), rng(), |_| (), &pool).await.unwrap();
@@ -265,7 +244,7 @@ async fn a_load_cleans_up_after_a_crashed_one() {
     std::mem::forget(epoch);
     let manifest = prepare(&store, load(&values(5)), rng(), |_| (), &pool()).await.unwrap();
     assert_eq!(manifest.epoch, 2);
-    assert_eq!(objects(&directory), ["manifest.json"]);
+    assert_eq!(files(&folder(&directory)), ["manifest.json"]);
     assert_eq!(store.epochs("weather").await.unwrap(), [2]);
 }
 

@@ -1,10 +1,9 @@
 //! A store for tests that control its faults. Tests of `opaque-node` include this file too.
 
-use std::fmt;
-use std::io;
 use std::ops::Range;
 use std::sync::Mutex;
 use std::sync::atomic::{AtomicBool, AtomicUsize, Ordering};
+use std::{fmt, io};
 
 use async_trait::async_trait;
 use bytes::Bytes;

@@ -1,5 +1,4 @@
 use std::collections::BTreeSet;
-use std::time::Duration;
 
 use super::*;
 
@@ -12,19 +11,6 @@ fn folders(directory: &TempDir) -> Vec<String> {
         entries.map(|entry| entry.unwrap().file_name().into_string().unwrap()).collect();
     names.sort();
     names
-}
-
-fn files(folder: &std::path::Path) -> Vec<String> {
-    let mut files = Vec::new();
-    for entry in folder.read_dir().into_iter().flatten() {
-        let path = entry.unwrap().path();
-        if path.is_dir() {
-            files.extend(super::epochs::files(&path));
-        }
-        files.push(path.file_name().unwrap().to_str().unwrap().to_owned());
-    }
-    files.sort();
-    files
 }
 
 #[tokio::test]
@@ -62,7 +48,7 @@ async fn an_epoch_is_read_as_it_was_written() {
 async fn an_epoch_without_a_manifest_is_invisible() {
     let (directory, store) = local();
     publish(&store).await;
-    let epoch = store.claim("t", &writer("n", "1"), UnixMillis::now()).await.unwrap();
+    let epoch = claim(&store).await;
     write(&epoch).await;
     assert_eq!(store.epochs("t").await.unwrap(), [1]);
     let error = store.manifest("t", 2).await.unwrap_err();
@@ -103,16 +89,10 @@ async fn concurrent_loads_get_different_epochs() {
 #[tokio::test]
 async fn a_dropped_writer_cleans_up() {
     let (directory, store) = local();
-    let epoch = store.claim("t", &writer("n", "1"), UnixMillis::now()).await.unwrap();
+    let epoch = claim(&store).await;
     write(&epoch).await;
     drop(epoch);
-    let folder = epoch_folder(&directory, 1);
-    let clean = async {
-        while files(&folder) != ["manifest.json"] {
-            tokio::time::sleep(Duration::from_millis(10)).await;
-        }
-    };
-    tokio::time::timeout(Duration::from_secs(20), clean).await.unwrap();
+    given_up(&epoch_folder(&directory, 1)).await;
     assert_eq!(store.epochs("t").await.unwrap(), Vec::<u64>::new());
 }
 
@@ -154,7 +134,7 @@ async fn a_later_load_cleans_up_after_a_crash() {
 #[tokio::test]
 async fn an_idle_writer_is_given_up_by_any_node() {
     let (directory, store) = local();
-    let epoch = store.claim("t", &writer("n", "1"), UnixMillis::now()).await.unwrap();
+    let epoch = claim(&store).await;
     write(&epoch).await;
     std::mem::forget(epoch);
     let later = UnixMillis(UnixMillis::now().0 + 3_600_500);
@@ -165,7 +145,7 @@ async fn an_idle_writer_is_given_up_by_any_node() {
 #[tokio::test]
 async fn a_sweep_that_crashed_is_finished_by_the_next() {
     let (directory, store) = local();
-    let epoch = store.claim("t", &writer("n", "1"), UnixMillis::now()).await.unwrap();
+    let epoch = claim(&store).await;
     write(&epoch).await;
     std::mem::forget(epoch);
     let folder = epoch_folder(&directory, 1);
@@ -265,7 +245,7 @@ async fn what_does_not_fit_together_is_not_published() {
         (change(|m| m.indexes[0].planes[0].bytes = 7), "\"index-1/plane-0\" stands"),
     ];
     for (epoch, (mut manifest, reason)) in (2..).zip(wrong) {
-        let writer = store.claim("t", &writer("n", "1"), UnixMillis::now()).await.unwrap();
+        let writer = claim(&store).await;
         assert_eq!(writer.epoch(), epoch);
         if manifest.epoch == 2 {
             manifest.epoch = epoch;
@@ -274,7 +254,7 @@ async fn what_does_not_fit_together_is_not_published() {
         assert!(matches!(error, StoreError::Inconsistent { .. }), "{error}");
         assert!(error.to_string().contains(reason), "{error}");
     }
-    let writer = store.claim("t", &writer("n", "1"), UnixMillis::now()).await.unwrap();
+    let writer = claim(&store).await;
     let error = writer.put_partition(1, &geometry(), 0, vec![0; 7]).await.unwrap_err();
     assert!(error.to_string().contains("has 7 bytes, not 4194304"), "{error}");
     assert_eq!(store.epochs("t").await.unwrap(), [1]);

@@ -122,7 +122,7 @@ async fn a_full_disk_is_said_to_be_full_and_is_freed() {
     let store = Store::new(disk.clone());
     let first = publish(&store).await;
 
-    let epoch = store.claim("t", &writer("n", "1"), UnixMillis::now()).await.unwrap();
+    let epoch = claim(&store).await;
     epoch.put_partition(1, &geometry(), 0, bytes(1)).await.unwrap();
     disk.full.store(true, Ordering::SeqCst);
     let error = epoch.put_partition(1, &geometry(), 1, bytes(1)).await.unwrap_err();

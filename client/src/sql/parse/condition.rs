@@ -1,183 +1,177 @@
-//! The WHERE clause.
+//! What a WHERE clause says about the rows of one reference.
 
-use sqlparser::ast::{BinaryOperator, Expr, Ident, UnaryOperator, Value};
+use std::ops::ControlFlow;
 
-use super::{shortened, unsupported};
-use crate::sql::SqlError;
-use crate::sql::statement::{Comparison, Condition, Literal, Name, Operand};
+use sqlparser::ast::{BinaryOperator, Expr, UnaryOperator, visit_expressions};
 
-const CONDITIONS: &str = "compare columns with literals by =, <>, <, <=, >, >=, IN, BETWEEN, LIKE \
-                          or IS NULL, joined by AND, OR and NOT";
+use super::places::Places;
+use crate::sql::statement::{Compared, Filter, Literal};
 
-#[expect(clippy::wildcard_enum_match_arm, reason = "the parser knows fifty kinds of expression")]
-pub(super) fn condition(expr: &Expr, table: &str) -> Result<Condition, SqlError> {
-    let operand = |expr: &Expr| operand(expr, table);
-    let not = |condition| Condition::Not(Box::new(condition));
-    let negated_if = |negated: bool, condition| if negated { not(condition) } else { condition };
-    match expr {
-        Expr::Nested(inner) => condition(inner, table),
-        Expr::UnaryOp { op: UnaryOperator::Not, expr } => Ok(not(condition(expr, table)?)),
-        Expr::BinaryOp { op: BinaryOperator::And, .. } => Ok(Condition::And(
-            chain(expr, &BinaryOperator::And)
-                .map(|e| condition(e, table))
-                .collect::<Result<_, _>>()?,
-        )),
-        Expr::BinaryOp { op: BinaryOperator::Or, .. } => Ok(Condition::Or(
-            chain(expr, &BinaryOperator::Or)
-                .map(|e| condition(e, table))
-                .collect::<Result<_, _>>()?,
-        )),
-        Expr::BinaryOp { left, op, right } => {
-            let comparison = match op {
-                BinaryOperator::Eq => Comparison::Equal,
-                BinaryOperator::NotEq => Comparison::NotEqual,
-                BinaryOperator::Lt => Comparison::Less,
-                BinaryOperator::LtEq => Comparison::LessOrEqual,
-                BinaryOperator::Gt => Comparison::Greater,
-                BinaryOperator::GtEq => Comparison::GreaterOrEqual,
-                _ => return Err(unsupported(&shortened(expr), CONDITIONS)),
-            };
-            Ok(Condition::Compare { left: operand(left)?, comparison, right: operand(right)? })
-        }
-        Expr::Between { expr, negated, low, high } => {
-            let between = Condition::Between {
-                operand: operand(expr)?,
-                low: operand(low)?,
-                high: operand(high)?,
-            };
-            Ok(negated_if(*negated, between))
-        }
-        Expr::InList { list, .. } if list.is_empty() => {
-            Err(unsupported("an empty IN list", "put at least one literal into it"))
-        }
-        Expr::InList { expr, list, negated } => {
-            let list = list.iter().map(operand).collect::<Result<_, _>>()?;
-            Ok(negated_if(*negated, Condition::In { operand: operand(expr)?, list }))
-        }
-        Expr::Like { negated, any: false, expr, pattern, escape_char } => {
-            let like = Condition::Like {
-                operand: operand(expr)?,
-                pattern: operand(pattern)?,
-                escape: escape_char.as_deref().map(escape).transpose()?,
-            };
-            Ok(negated_if(*negated, like))
-        }
-        Expr::IsNull(expr) => Ok(Condition::IsNull { operand: operand(expr)? }),
-        Expr::IsNotNull(expr) => Ok(not(Condition::IsNull { operand: operand(expr)? })),
-        Expr::IsTrue(expr) => Ok(Condition::IsTruth { operand: operand(expr)?, truth: true }),
-        Expr::IsFalse(expr) => Ok(Condition::IsTruth { operand: operand(expr)?, truth: false }),
-        Expr::IsNotTrue(expr) => {
-            Ok(not(Condition::IsTruth { operand: operand(expr)?, truth: true }))
-        }
-        Expr::IsNotFalse(expr) => {
-            Ok(not(Condition::IsTruth { operand: operand(expr)?, truth: false }))
-        }
-        Expr::ILike { .. } => Err(unsupported("ILIKE", "write LIKE, which ignores ASCII case")),
-        Expr::InSubquery { .. } | Expr::Exists { .. } | Expr::Subquery(_) => Err(subquery()),
-        _ if name(expr, table)?.is_some() || literal(expr)?.is_some() => {
-            Ok(Condition::Truth(operand(expr)?))
-        }
-        _ => Err(unsupported(&shortened(expr), CONDITIONS)),
+/// Reads a WHERE clause on behalf of one reference.
+pub(super) struct Condition<'p, 'a> {
+    pub(super) places: &'p mut Places<'a>,
+    /// The reference's position.
+    pub(super) reference: usize,
+    /// The name that qualifies its columns.
+    pub(super) name: &'p str,
+    /// Whether FROM has nothing else, so that a name without qualifier is its column. Otherwise the
+    /// columns that a server states would decide which table is searched for a literal.
+    pub(super) alone: bool,
+    /// A name in double quotes that is compared with a column.
+    pub(super) quoted: Option<String>,
+}
+
+impl Condition<'_, '_> {
+    /// The normal form of a condition, or of its negation.
+    pub(super) fn filter(&mut self, expr: &mut Expr, negate: bool) -> Filter {
+        let known = match expr {
+            Expr::Nested(inner) => return self.filter(inner, negate),
+            Expr::UnaryOp { op: UnaryOperator::Not, expr } => return self.filter(expr, !negate),
+            Expr::BinaryOp { left, op: op @ (BinaryOperator::And | BinaryOperator::Or), right } => {
+                let all = (*op == BinaryOperator::And) != negate;
+                let parts = vec![self.filter(left, negate), self.filter(right, negate)];
+                return joined(parts, all);
+            }
+            Expr::BinaryOp { left, op, right } => self.comparison(left, op, right, negate),
+            Expr::InList { expr, list, negated } => self.column(expr).and_then(|column| {
+                if !list.iter().all(|item| self.places.literal(item).is_some()) {
+                    return None;
+                }
+                let places = list.iter_mut().map(|item| self.place(item, &column));
+                let places = places.collect::<Option<_>>()?;
+                Some(Filter::In { column, places, negated: *negated != negate })
+            }),
+            Expr::Between { expr, low, high, .. } => {
+                if let Some(column) = self.column(expr) {
+                    for bound in [low, high] {
+                        self.place(bound, &column);
+                    }
+                }
+                None
+            }
+            Expr::IsNull(inner) => {
+                self.column(inner).map(|column| Filter::IsNull { column, negated: negate })
+            }
+            Expr::IsNotNull(inner) => {
+                self.column(inner).map(|column| Filter::IsNull { column, negated: !negate })
+            }
+            Expr::IsTrue(inner) => self.truth(inner, true, negate),
+            Expr::IsFalse(inner) => self.truth(inner, false, negate),
+            Expr::IsNotTrue(inner) => self.truth(inner, true, !negate),
+            Expr::IsNotFalse(inner) => self.truth(inner, false, !negate),
+            _ => self.column(expr).map(|column| {
+                self.equal_truth(column, true, negate, "a condition without comparison")
+            }),
+        };
+        known.unwrap_or_else(|| Filter::Other { columns: self.mentioned(expr) })
     }
-}
 
-fn subquery() -> SqlError {
-    unsupported("a subquery", "run it first and write its answer as literals")
-}
+    /// A comparison of a column with a literal.
+    fn comparison(
+        &mut self,
+        left: &mut Expr,
+        op: &BinaryOperator,
+        right: &mut Expr,
+        negate: bool,
+    ) -> Option<Filter> {
+        let negated = match op {
+            BinaryOperator::Eq => Some(negate),
+            BinaryOperator::NotEq => Some(!negate),
+            BinaryOperator::Lt
+            | BinaryOperator::LtEq
+            | BinaryOperator::Gt
+            | BinaryOperator::GtEq => None,
+            _ => return None,
+        };
+        let (column, literal) = match (self.column(left), self.column(right)) {
+            (Some(column), None) => (column, right),
+            (None, Some(column)) => (column, left),
+            (Some(_), Some(_)) => {
+                let quoted = [left, right].into_iter().find_map(|side| double_quoted(side));
+                self.quoted = self.quoted.take().or(quoted);
+                return None;
+            }
+            (None, None) => return None,
+        };
+        let place = self.place(literal, &column)?;
+        Some(match negated {
+            Some(negated) => Filter::In { column, places: vec![place], negated },
+            None => Filter::Other { columns: vec![column] },
+        })
+    }
 
-/// The operands of a chain of one operator, from left to right. A chain of thousands of ORs is
-/// nested equally deep, so it is walked without recursion.
-fn chain<'a>(expr: &'a Expr, operator: &BinaryOperator) -> impl Iterator<Item = &'a Expr> {
-    let mut waiting = vec![expr];
-    let mut operands = Vec::new();
-    while let Some(expr) = waiting.pop() {
+    fn place(&mut self, literal: &mut Expr, column: &str) -> Option<usize> {
+        let compared = self.compared(column, None);
+        self.places.compare(literal, compared)
+    }
+
+    fn compared(&self, column: &str, bool_operator: Option<&'static str>) -> Compared {
+        Compared { reference: self.reference, column: column.to_owned(), bool_operator }
+    }
+
+    /// `b IS TRUE` means `b = TRUE AND b IS NOT NULL`: it is never unknown.
+    fn truth(&mut self, expr: &Expr, truth: bool, negate: bool) -> Option<Filter> {
+        let column = self.column(expr)?;
+        let equal = self.equal_truth(column.clone(), truth, negate, "IS TRUE");
+        Some(joined(vec![equal, Filter::IsNull { column, negated: !negate }], !negate))
+    }
+
+    fn equal_truth(
+        &mut self,
+        column: String,
+        truth: bool,
+        negated: bool,
+        operator: &'static str,
+    ) -> Filter {
+        let compared = self.compared(&column, Some(operator));
+        let place = self.places.add(Literal::Bool(truth), Some(compared));
+        Filter::In { column, places: vec![place], negated }
+    }
+
+    /// The column of this reference that an expression is.
+    fn column(&self, expr: &Expr) -> Option<String> {
         match expr {
-            Expr::BinaryOp { left, op, right } if op == operator => {
-                waiting.push(right);
-                waiting.push(left);
-            }
-            operand => operands.push(operand),
+            Expr::Nested(inner) => self.column(inner),
+            Expr::Identifier(name) if self.alone => Some(name.value.clone()),
+            Expr::CompoundIdentifier(parts) => match parts.as_slice() {
+                [table, name] if table.value.eq_ignore_ascii_case(self.name) => {
+                    Some(name.value.clone())
+                }
+                _ => None,
+            },
+            _ => None,
         }
     }
-    operands.into_iter()
+
+    /// The columns that a condition names, for error messages.
+    fn mentioned(&self, expr: &Expr) -> Vec<String> {
+        let mut columns = Vec::new();
+        let _: ControlFlow<()> = visit_expressions(expr, |part| {
+            columns.extend(self.column(part));
+            ControlFlow::Continue(())
+        });
+        columns
+    }
 }
 
-fn operand(expr: &Expr, table: &str) -> Result<Operand, SqlError> {
-    if let Expr::Nested(inner) = expr {
-        return operand(inner, table);
-    }
-    if matches!(expr, Expr::Subquery(_)) {
-        return Err(subquery());
-    }
-    if let Some(name) = name(expr, table)? {
-        return Ok(Operand::Column(name));
-    }
-    literal(expr)?.map(Operand::Literal).ok_or_else(|| unsupported(&shortened(expr), CONDITIONS))
-}
-
-/// A column's name, optionally qualified by the table's name.
-#[expect(clippy::wildcard_enum_match_arm, reason = "the parser knows fifty kinds of expression")]
-pub(super) fn name(expr: &Expr, table: &str) -> Result<Option<Name>, SqlError> {
-    let of = |ident: &Ident| Name {
-        text: ident.value.clone(),
-        double_quoted: ident.quote_style == Some('"'),
-    };
+/// A name in double quotes, with the quotes.
+fn double_quoted(expr: &Expr) -> Option<String> {
     match expr {
-        Expr::Identifier(ident) => Ok(Some(of(ident))),
-        Expr::CompoundIdentifier(parts) => match parts.as_slice() {
-            [qualifier, ident] if qualifier.value.eq_ignore_ascii_case(table) => {
-                // A qualified name is never a string.
-                Ok(Some(Name { double_quoted: false, ..of(ident) }))
-            }
-            _ => Err(unsupported(&shortened(expr), "write only the column's name")),
-        },
-        _ => Ok(None),
+        Expr::Nested(inner) => double_quoted(inner),
+        Expr::Identifier(name) if name.quote_style == Some('"') => Some(name.to_string()),
+        _ => None,
     }
 }
 
-/// A literal or a placeholder.
-#[expect(clippy::wildcard_enum_match_arm, reason = "the parser knows fifty kinds of expression")]
-pub(super) fn literal(expr: &Expr) -> Result<Option<Literal>, SqlError> {
-    let (value, sign) = match expr {
-        Expr::Value(value) => (&value.value, ""),
-        Expr::UnaryOp { op, expr: inner } => match (op, inner.as_ref()) {
-            (UnaryOperator::Minus, Expr::Value(value)) => (&value.value, "-"),
-            (UnaryOperator::Plus, Expr::Value(value)) => (&value.value, ""),
-            _ => return Ok(None),
-        },
-        _ => return Ok(None),
-    };
-    match value {
-        Value::Number(digits, false) => number(&format!("{sign}{digits}"))
-            .map(Some)
-            .ok_or_else(|| unsupported(&shortened(expr), "write a decimal number")),
-        _ if matches!(expr, Expr::UnaryOp { .. }) => Ok(None),
-        Value::SingleQuotedString(text) => Ok(Some(Literal::Text(text.clone()))),
-        Value::Boolean(truth) => Ok(Some(Literal::Bool(*truth))),
-        Value::Null => Ok(Some(Literal::Null)),
-        Value::Placeholder(text) => match text.strip_prefix(':') {
-            Some(name) => Ok(Some(Literal::Parameter(name.to_owned()))),
-            None => Err(unsupported(&shortened(text), "name the parameter, as in :name")),
-        },
-        _ => Err(unsupported(&shortened(expr), "write text as 'text' and numbers in decimals")),
-    }
-}
-
-/// Parses an integer, or a REAL if the number has a fraction or exponent or does not fit 64 bits.
-fn number(text: &str) -> Option<Literal> {
-    let real = || text.parse().ok().map(Literal::Real);
-    text.parse().ok().map(Literal::Int).or_else(real)
-}
-
-fn escape(expr: &Expr) -> Result<char, SqlError> {
-    if let Some(Literal::Text(text)) = literal(expr)? {
-        let mut chars = text.chars();
-        if let (Some(escape), None) = (chars.next(), chars.next()) {
-            return Ok(escape);
+/// Joins parts under AND (`all`) or OR. Nested parts of the same kind are flattened.
+fn joined(parts: Vec<Filter>, all: bool) -> Filter {
+    let mut flat = Vec::with_capacity(parts.len());
+    for part in parts {
+        match part {
+            Filter::And(inner) if all => flat.extend(inner),
+            Filter::Or(inner) if !all => flat.extend(inner),
+            part => flat.push(part),
         }
     }
-    Err(unsupported(
-        &format!("ESCAPE {}", shortened(expr)),
-        "write one character, as in ESCAPE '\\'",
-    ))
+    if all { Filter::And(flat) } else { Filter::Or(flat) }
 }

@@ -6,24 +6,19 @@
 //! could choose them so that a request, or its absence, reveals something about a literal that is
 //! not looked up.
 
+use opaque_pir::table::Role;
+
 use crate::sql::error::Refusal;
 use crate::sql::meta::{PlanInput, SearchableColumn};
-use crate::sql::normal::{Constant, Filter, Statement};
+use crate::sql::statement::{Filter, Reference, Shape, Statement};
 use crate::sql::{LOOKUPS_PER_STATEMENT, Options, SqlError};
-
-use super::search::Search;
 
 /// The requests to send.
 pub(super) enum Decision<'a> {
     /// No requests: this is the count.
     Count(u64),
-    /// `pages` lookups of each literal.
-    Lookups {
-        column: &'a SearchableColumn<'a>,
-        literals: Vec<&'a Constant>,
-        pages: u32,
-        wanted: Wanted,
-    },
+    /// `pages` lookups of the literal at each place.
+    Lookups { column: &'a SearchableColumn<'a>, places: Vec<usize>, pages: u32, wanted: Wanted },
     /// A public scan, limited to rows below this number if there is one.
     Scan { rows_below: Option<u64> },
 }
@@ -39,38 +34,57 @@ pub(super) enum Wanted {
 }
 
 pub(super) fn decide<'a>(
-    statement: &'a Statement,
+    statement: &Statement,
+    reference: &Reference,
     table: &'a PlanInput<'a>,
     options: &Options,
 ) -> Result<Decision<'a>, SqlError> {
-    if !statement.table.eq_ignore_ascii_case(table.name) {
+    if !reference.table.eq_ignore_ascii_case(table.name) {
         return Err(SqlError::OtherTable {
-            statement: statement.table.clone(),
+            statement: reference.table.clone(),
             described: table.name.to_owned(),
         });
     }
-    match &statement.filter {
-        None => Ok(unfiltered(statement, table)),
-        Some(filter) => filtered(statement, filter, table, options),
+    let decided = match (&reference.filter, &statement.shape) {
+        (None, Shape::Nested) => Err(Refusal::NoCondition {
+            table: table.name.to_owned(),
+            searchable: table.searchable.iter().map(|column| column.name.to_owned()).collect(),
+        }),
+        (None, shape) => Ok(unfiltered(statement, shape, table)),
+        (Some(filter), shape) => filtered(statement, shape, filter, table, options),
+    };
+    match decided {
+        Ok(decision) => Ok(decision),
+        Err(_) if options.allow_public_scan => Ok(Decision::Scan { rows_below: None }),
+        Err(refusal) => Err(match (refusal, &reference.quoted, &reference.qualifier) {
+            (_, Some(text), _) => Refusal::DoubleQuoted { text: text.clone() }.into(),
+            (Refusal::NotSearchable { columns, searchable }, _, Some(table))
+                if columns.is_empty() =>
+            {
+                Refusal::Unqualified { table: table.clone(), searchable }.into()
+            }
+            (refusal, ..) => refusal.into(),
+        }),
     }
 }
 
-fn unfiltered<'a>(statement: &Statement, table: &PlanInput<'_>) -> Decision<'a> {
-    if statement.counts() {
+fn unfiltered<'a>(statement: &Statement, shape: &Shape, table: &PlanInput<'_>) -> Decision<'a> {
+    if *shape == Shape::Count {
         return Decision::Count(table.rows);
     }
     let rows_needed = statement.limit.map(|limit| limit.saturating_add(statement.offset));
-    let in_row_order = statement.order.is_empty() && !statement.distinct;
-    Decision::Scan { rows_below: rows_needed.filter(|_| in_row_order) }
+    let first_suffice = *shape == Shape::Stream { distinct: false };
+    Decision::Scan { rows_below: rows_needed.filter(|_| first_suffice) }
 }
 
 fn filtered<'a>(
-    statement: &'a Statement,
-    filter: &'a Filter,
+    statement: &Statement,
+    shape: &Shape,
+    filter: &Filter,
     table: &'a PlanInput<'a>,
     options: &Options,
-) -> Result<Decision<'a>, SqlError> {
-    let counts = statement.counts();
+) -> Result<Decision<'a>, Refusal> {
+    let counts = *shape == Shape::Count;
     if let (Filter::IsNull { column, negated }, true) = (filter, counts)
         && let Some(column) = table.searchable(column)
     {
@@ -79,53 +93,164 @@ fn filtered<'a>(
             false => table.rows.saturating_sub(column.non_null_rows),
         }));
     }
-    let decided = Search::of(filter, table).and_then(|search| match search {
+    match Search::of(filter, table)? {
         // The first page of a value states how many rows have it.
-        Search::Matches { column, literals, complete: true } if counts => {
-            lookups(column, literals, 1, Wanted::Matches)
+        Search::Matches { column, places, complete: true } if counts => {
+            lookups(column, places, 1, Wanted::Matches)
         }
-        Search::Matches { column, literals, complete } => {
-            let pages = pages(statement, column, complete, options);
-            lookups(column, literals, pages, Wanted::Rows)
+        Search::Matches { column, places, complete } => {
+            let first_suffice = complete && *shape == Shape::Stream { distinct: false };
+            let pages = match statement.limit.filter(|_| first_suffice) {
+                Some(limit) => column.geometry.pages_for(statement.offset, limit),
+                None => u64::from(options.pages.max(1)),
+            };
+            lookups(column, places, pages.min(column.most_pages()), Wanted::Rows)
         }
-        Search::Rest { column, literals } if counts => lookups(column, literals, 1, Wanted::Rest),
-        Search::Rest { .. } => Ok(Decision::Scan { rows_below: None }),
-    });
-    match decided {
-        Ok(decision) => Ok(decision),
-        Err(_) if options.allow_public_scan => Ok(Decision::Scan { rows_below: None }),
-        Err(refusal) => Err(refusal.into()),
+        Search::Rest { column, places } if counts => lookups(column, places, 1, Wanted::Rest),
+        // Almost every row is needed, so nothing is gained by hiding which are not.
+        Search::Rest { .. } if *shape != Shape::Nested => Ok(Decision::Scan { rows_below: None }),
+        Search::Rest { column, .. } => Err(Refusal::NoEquality { column: column.name.to_owned() }),
     }
-}
-
-/// Pages to fetch for each value. If the lookups are `complete`, the condition accepts every row
-/// with one of the values.
-fn pages(
-    statement: &Statement,
-    column: &SearchableColumn<'_>,
-    complete: bool,
-    options: &Options,
-) -> u64 {
-    let bare = complete && statement.order.is_empty() && !statement.distinct;
-    let pages = match statement.limit {
-        Some(limit) if bare => column.geometry.pages_for(statement.offset, limit),
-        _ => u64::from(options.pages.max(1)),
-    };
-    pages.min(column.most_pages())
 }
 
 /// A refusal depends only on numbers that the cluster would see anyway, so it reveals nothing about
 /// values.
 fn lookups<'a>(
     column: &'a SearchableColumn<'a>,
-    literals: Vec<&'a Constant>,
+    places: Vec<usize>,
     pages: u64,
     wanted: Wanted,
 ) -> Result<Decision<'a>, Refusal> {
-    let number = literals.len() as u64;
+    let number = places.len() as u64;
     let lookups = number.saturating_mul(pages);
     let refusal = Refusal::TooManyLookups { lookups, literals: number, pages };
     let pages =
         u32::try_from(pages).ok().filter(|_| lookups <= LOOKUPS_PER_STATEMENT).ok_or(refusal)?;
-    Ok(Decision::Lookups { column, literals, pages, wanted })
+    Ok(Decision::Lookups { column, places, pages, wanted })
+}
+
+/// How lookups on one column answer a condition.
+enum Search<'a> {
+    /// Every row that the condition accepts has one of these values.
+    Matches {
+        column: &'a SearchableColumn<'a>,
+        places: Vec<usize>,
+        /// True if also every row with one of the values is accepted.
+        complete: bool,
+    },
+    /// The condition accepts exactly the rows that are not NULL and have none of these values.
+    Rest { column: &'a SearchableColumn<'a>, places: Vec<usize> },
+}
+
+impl<'a> Search<'a> {
+    fn of(filter: &Filter, table: &'a PlanInput<'a>) -> Result<Self, Refusal> {
+        let mut names = Vec::new();
+        mentioned(filter, &mut names);
+        // A name that is not a searchable column may not exist at all. Both cases are skipped in
+        // the same way.
+        let mut columns: Vec<_> = names.iter().filter_map(|name| table.searchable(name)).collect();
+        // A KEY's values are unique, so its lookups return the fewest rows. The sort is stable:
+        // otherwise the column written first wins.
+        columns.sort_by_key(|column| column.role != Role::Key);
+        for &column in &columns {
+            if let Some((places, complete)) = matches(filter, column.name) {
+                return Ok(Self::Matches { column, places, complete });
+            }
+            if let Some(places) = excluded(filter, column.name) {
+                return Ok(Self::Rest { column, places });
+            }
+        }
+        Err(refusal(filter, table, &names, &columns))
+    }
+}
+
+fn same(a: &str, b: &str) -> bool {
+    a.eq_ignore_ascii_case(b)
+}
+
+/// Places of literals of the column such that every row accepted by the condition has one of them,
+/// and whether every row with one of them is accepted.
+fn matches(filter: &Filter, column: &str) -> Option<(Vec<usize>, bool)> {
+    match filter {
+        Filter::In { column: compared, places, negated: false } => {
+            same(compared, column).then(|| (places.clone(), true))
+        }
+        // A row may come from any side, so every side must contribute its literals.
+        Filter::Or(parts) => {
+            let (mut places, mut complete) = (Vec::new(), true);
+            for part in parts {
+                let (more, all) = matches(part, column)?;
+                places.extend(more);
+                complete &= all;
+            }
+            Some((places, complete))
+        }
+        // A row is accepted by every part, so one part suffices: the first that has literals.
+        Filter::And(parts) => {
+            let (places, complete) = parts.iter().find_map(|part| matches(part, column))?;
+            Some((places, complete && parts.len() == 1))
+        }
+        Filter::In { .. } | Filter::IsNull { .. } | Filter::Other { .. } => None,
+    }
+}
+
+/// Places of literals such that the condition accepts exactly the rows with other values.
+fn excluded(filter: &Filter, column: &str) -> Option<Vec<usize>> {
+    match filter {
+        Filter::In { column: compared, places, negated: true } => {
+            same(compared, column).then(|| places.clone())
+        }
+        Filter::And(parts) => {
+            let mut places = Vec::new();
+            for part in parts {
+                places.extend(excluded(part, column)?);
+            }
+            Some(places)
+        }
+        Filter::In { .. } | Filter::IsNull { .. } | Filter::Other { .. } | Filter::Or(_) => None,
+    }
+}
+
+/// Collects names in the order in which the condition first mentions them.
+fn mentioned<'a>(filter: &'a Filter, names: &mut Vec<&'a str>) {
+    let here: &[String] = match filter {
+        Filter::In { column, .. } | Filter::IsNull { column, .. } => std::slice::from_ref(column),
+        Filter::Other { columns } => columns,
+        Filter::And(parts) | Filter::Or(parts) => {
+            return parts.iter().for_each(|part| mentioned(part, names));
+        }
+    };
+    for column in here {
+        if !names.iter().any(|name| same(name, column)) {
+            names.push(column);
+        }
+    }
+}
+
+fn refusal(
+    filter: &Filter,
+    table: &PlanInput<'_>,
+    names: &[&str],
+    columns: &[&SearchableColumn<'_>],
+) -> Refusal {
+    let owned = |column: &SearchableColumn<'_>| column.name.to_owned();
+    let Some(first) = columns.first() else {
+        return Refusal::NotSearchable {
+            columns: names.iter().map(|name| (*name).to_owned()).collect(),
+            searchable: table.searchable.iter().map(owned).collect(),
+        };
+    };
+    let finds = |part: &Filter| columns.iter().any(|column| matches(part, column.name).is_some());
+    match filter {
+        Filter::Or(parts) if parts.iter().any(finds) => {
+            if parts.iter().all(finds) {
+                Refusal::OrOfColumns {
+                    columns: columns.iter().map(|column| owned(column)).collect(),
+                }
+            } else {
+                Refusal::OrWithOther { column: owned(first) }
+            }
+        }
+        _ => Refusal::NoEquality { column: owned(first) },
+    }
 }

@@ -1,45 +1,163 @@
 //! Computes the answer from the fetched data.
 
-use std::cmp::Ordering;
-use std::collections::{BTreeMap, HashSet};
+use std::collections::BTreeMap;
 
 use opaque_pir::geometry::Geometry;
-use opaque_pir::table::Value;
+use opaque_pir::table::{ColumnType, Value};
+use sqlparser::ast::{Expr, Query, SelectItem, SetExpr, Value as SqlValue};
 
-use super::{Kept, Method, Plan};
-use crate::sql::bind::{Order, Output, Query};
-use crate::sql::predicate::compare;
-use crate::sql::{Fetched, Found, ResultSet, SqlError};
-
-type Row = Vec<Value>;
+use super::{Method, Part, Plan};
+use crate::sql::sqlite::Sqlite;
+use crate::sql::statement::{Literal, Place, Shape};
+use crate::sql::typed::typed;
+use crate::sql::{Bounds, Fetched, Found, ResultSet, SqlError};
 
 impl Plan {
-    /// Computes the answer from what the [`Source`](super::Source) returned. This function is pure:
-    /// nothing more is ever fetched.
+    /// Computes the answer from what each [`Source`](super::Source) returned. Nothing more is ever
+    /// fetched.
     ///
     /// # Errors
-    /// A name, literal or position does not fit the table's columns. [`SqlError::MorePages`] if the
-    /// fetched pages do not hold every row that an exact answer needs. [`SqlError::Fetched`] if
-    /// `fetched` does not match the source.
-    pub fn finish(&self, fetched: Fetched) -> Result<ResultSet, SqlError> {
-        let query = self.query.as_ref().map_err(Clone::clone)?;
-        match (&self.method, fetched) {
-            (Method::Known(count), Fetched::Nothing) => Ok(count_answer(query, *count)),
-            (Method::Matches { counted }, Fetched::Lookups(found)) => {
-                Ok(count_answer(query, total(&picked(counted, found)?)))
+    /// The statement does not fit the tables' columns, or `bounds` are exceeded.
+    /// [`SqlError::MorePages`] if the fetched pages do not hold every row that an exact answer
+    /// needs. [`SqlError::Fetched`] if `fetched` does not match the sources.
+    pub fn finish(&self, fetched: Vec<Fetched>, bounds: &Bounds) -> Result<ResultSet, SqlError> {
+        let values = self.values()?;
+        if fetched.len() != self.parts.len() {
+            return Err(SqlError::Fetched);
+        }
+        let mut sqlite = Sqlite::new()?;
+        let (mut count, mut missing) = (None, None);
+        for (number, (part, fetched)) in self.parts.iter().zip(fetched).enumerate() {
+            let rows: BTreeMap<u64, Vec<Value>> = match (&part.method, fetched) {
+                (Method::Known(known), Fetched::Nothing) => {
+                    count = Some(*known);
+                    continue;
+                }
+                (Method::Matches { counted }, Fetched::Lookups(found)) => {
+                    count = Some(total(&picked(counted, found)?));
+                    continue;
+                }
+                (Method::Rest { rows, counted }, Fetched::Lookups(found)) => {
+                    count = Some(rows.saturating_sub(total(&picked(counted, found)?)));
+                    continue;
+                }
+                (Method::Scan, Fetched::Rows(rows)) => rows.into_iter().collect(),
+                (Method::Rows { counted, geometry }, Fetched::Lookups(found)) => {
+                    let found = picked(counted, found)?;
+                    let gap = Missing::of(&found, geometry, counted.len() as u64);
+                    let rows = found.into_iter().flat_map(|found| found.rows);
+                    let mut rows: BTreeMap<_, _> = rows.collect();
+                    if let Some(gap) = gap {
+                        rows.split_off(&gap.from);
+                        missing = Some(gap.error);
+                    }
+                    rows
+                }
+                _ => return Err(SqlError::Fetched),
+            };
+            let rows = rows.iter().map(|(number, row)| (*number, row.as_slice()));
+            sqlite.fill(number, &part.schema, rows)?;
+        }
+        // Rows are missing, so only the first rows in load order may be known to be the answer.
+        let partial = missing.is_some() && self.statement.limit != Some(0);
+        if let Some(error) = &missing
+            && partial
+            && (!matches!(self.statement.shape, Shape::Stream { .. })
+                || self.statement.limit.is_none())
+        {
+            return Err(error.clone());
+        }
+        let tree = &self.statement.tree;
+        let text = count.map_or_else(|| tree.to_string(), |count| counted(tree, count));
+        let mut arms = Vec::new();
+        collect_arms(tree, &tree.body, &mut arms);
+        let answer = sqlite.answer(&text, &arms, values, bounds);
+        let answer = answer.map_err(|error| self.explained(error))?;
+        match missing {
+            Some(error) if partial && Some(answer.rows.len() as u64) != self.statement.limit => {
+                Err(error)
             }
-            (Method::Rest { rows, counted }, Fetched::Lookups(found)) => {
-                let found = total(&picked(counted, found)?);
-                Ok(count_answer(query, rows.saturating_sub(found)))
+            _ => Ok(answer),
+        }
+    }
+
+    /// The values of the statement's places.
+    fn values(&self) -> Result<Vec<Value>, SqlError> {
+        self.statement.places.iter().map(|place| self.value(place)).collect()
+    }
+
+    fn value(&self, Place { literal, compared }: &Place) -> Result<Value, SqlError> {
+        if let Some(compared) = compared
+            && let Some(Part { schema, .. }) = self.parts.get(compared.reference)
+            && let Some((_, column)) = schema.column(&compared.column)
+        {
+            if let Some(operator) = compared.bool_operator
+                && column.column_type != ColumnType::Bool
+            {
+                return Err(SqlError::Operator {
+                    column: column.name.clone(),
+                    column_type: column.column_type,
+                    operator,
+                    instead: "compare it with a literal",
+                });
             }
-            (Method::Scan, Fetched::Rows(kept)) => Ok(scan_answer(query, kept)),
-            (Method::Rows { counted, geometry }, Fetched::Lookups(found)) => {
-                let found = picked(counted, found)?;
-                let missing = Missing::of(&found, geometry, counted.len() as u64);
-                let rows = found.into_iter().flat_map(|found| found.rows);
-                rows_answer(query, rows.collect(), missing)
+            return typed(column, literal);
+        }
+        Ok(match literal {
+            Literal::Null => Value::Null,
+            Literal::Bool(truth) => Value::Bool(*truth),
+            Literal::Int(number) => Value::Int(*number),
+            Literal::Real(number) => Value::Real(*number),
+            Literal::Text(text) | Literal::Parameter { given: text, .. } => {
+                Value::Text(text.clone())
             }
-            _ => Err(SqlError::Fetched),
+        })
+    }
+
+    /// Adds the tables' columns to SQLite's message about a column that does not exist.
+    fn explained(&self, error: SqlError) -> SqlError {
+        let SqlError::Sqlite { message } = &error else { return error };
+        let Some(name) = message.strip_prefix("no such column: ") else { return error };
+        // SQLite appends a suggestion to a name in double quotes.
+        let name = name.split(" - ").next().unwrap_or(name);
+        let listed = |part: &Part| {
+            let columns = part.schema.columns().iter().map(|column| column.name.as_str());
+            format!("{} has {}", part.schema.table(), columns.collect::<Vec<_>>().join(", "))
+        };
+        let tables: Vec<_> = self.parts.iter().map(listed).collect();
+        SqlError::UnknownColumn { name: name.to_owned(), tables: tables.join("; ") }
+    }
+}
+
+/// The text of a statement that counts rows, with the count in place of the rows.
+fn counted(tree: &Query, count: u64) -> String {
+    let mut tree = tree.clone();
+    if let SetExpr::Select(select) = tree.body.as_mut() {
+        select.from.clear();
+        select.selection = None;
+        for item in &mut select.projection {
+            if let SelectItem::ExprWithAlias { expr, .. } = item {
+                *expr = Expr::value(SqlValue::Number(count.to_string(), false));
+            }
+        }
+    }
+    tree.to_string()
+}
+
+/// The SELECTs that UNION, EXCEPT and INTERSECT combine, each with the statement's common table
+/// expressions. There are none in a statement without these.
+fn collect_arms(tree: &Query, body: &SetExpr, arms: &mut Vec<String>) {
+    if let SetExpr::SetOperation { left, right, .. } = body {
+        for side in [left, right] {
+            match side.as_ref() {
+                SetExpr::SetOperation { .. } => collect_arms(tree, side, arms),
+                arm => {
+                    let (with, body) = (tree.with.clone(), Box::new(arm.clone()));
+                    let plain =
+                        Query { with, body, order_by: None, limit_clause: None, ..tree.clone() };
+                    arms.push(plain.to_string());
+                }
+            }
         }
     }
 }
@@ -82,112 +200,4 @@ impl Missing {
             },
         })
     }
-}
-
-fn count_answer(query: &Query, count: u64) -> ResultSet {
-    let columns = match &query.output {
-        Output::Count(column) => vec![column.clone()],
-        Output::Columns(columns) => columns.iter().map(|(_, column)| column.clone()).collect(),
-    };
-    let row = vec![Value::Int(i64::try_from(count).unwrap_or(i64::MAX))];
-    ResultSet { columns, rows: limited(query, vec![row]) }
-}
-
-/// The answer from the rows that [`Plan::keep`] accepted, after DISTINCT, ORDER BY, OFFSET and
-/// LIMIT.
-fn scan_answer(query: &Query, kept: Kept) -> ResultSet {
-    let mut rows: Vec<Row> = kept.rows.into_values().collect();
-    if query.distinct && !matches!(query.output, Output::Count(_)) {
-        distinct(query, &mut rows);
-    }
-    arranged(query, rows)
-}
-
-/// Applies filter, DISTINCT, ORDER BY, OFFSET and LIMIT to rows that are unique by number and in
-/// load order. SQLite uses the same order for a table read from its beginning.
-fn rows_answer(
-    query: &Query,
-    mut rows: BTreeMap<u64, Row>,
-    missing: Option<Missing>,
-) -> Result<ResultSet, SqlError> {
-    let counts = matches!(query.output, Output::Count(_));
-    if let Some(missing) = &missing {
-        rows.split_off(&missing.from);
-    }
-    let accepts = |row: &Row| query.filter.as_ref().is_none_or(|f| f.evaluate(row) == Some(true));
-    let mut rows: Vec<Row> = rows.into_values().filter(accepts).collect();
-    if query.distinct && !counts {
-        distinct(query, &mut rows);
-    }
-    if let Some(Missing { error, .. }) = missing {
-        let wanted = query.limit.map(|limit| limit.saturating_add(query.offset));
-        let enough = wanted.is_some_and(|wanted| rows.len() as u64 >= wanted);
-        let in_load_order = query.order.is_empty() && !counts;
-        if query.limit != Some(0) && !(enough && in_load_order) {
-            return Err(error);
-        }
-    }
-    Ok(arranged(query, rows))
-}
-
-/// Applies ORDER BY, OFFSET and LIMIT to the accepted rows, or counts them.
-fn arranged(query: &Query, mut rows: Vec<Row>) -> ResultSet {
-    let Output::Columns(columns) = &query.output else {
-        return count_answer(query, rows.len() as u64);
-    };
-    rows.sort_by(|a, b| ordered(&query.order, a, b));
-    let project =
-        |row: Row| columns.iter().map(|(position, _)| cell(&row, *position).clone()).collect();
-    ResultSet {
-        columns: columns.iter().map(|(_, column)| column.clone()).collect(),
-        rows: limited(query, rows).into_iter().map(project).collect(),
-    }
-}
-
-/// Of rows that look the same in the answer, keeps the first.
-fn distinct(query: &Query, rows: &mut Vec<Row>) {
-    let Output::Columns(columns) = &query.output else { return };
-    let mut seen = HashSet::new();
-    rows.retain(|row| {
-        let key = columns.iter().map(|(position, _)| cell(row, *position).search_key());
-        seen.insert(key.collect::<Vec<_>>())
-    });
-}
-
-fn ordered(order: &[Order], a: &Row, b: &Row) -> Ordering {
-    let mut orders = order.iter().map(|Order { column, descending, nulls_first }| {
-        let (a, b) = (cell(a, *column), cell(b, *column));
-        match (*a == Value::Null, *b == Value::Null) {
-            (true, true) => Ordering::Equal,
-            (true, false) => {
-                if *nulls_first {
-                    Ordering::Less
-                } else {
-                    Ordering::Greater
-                }
-            }
-            (false, true) => {
-                if *nulls_first {
-                    Ordering::Greater
-                } else {
-                    Ordering::Less
-                }
-            }
-            (false, false) => {
-                let order = compare(a, b).unwrap_or(Ordering::Equal);
-                if *descending { order.reverse() } else { order }
-            }
-        }
-    });
-    orders.find(|order| order.is_ne()).unwrap_or(Ordering::Equal)
-}
-
-fn cell(row: &Row, position: usize) -> &Value {
-    row.get(position).unwrap_or(&Value::Null)
-}
-
-fn limited(query: &Query, rows: Vec<Row>) -> Vec<Row> {
-    let number = |n: u64| usize::try_from(n).unwrap_or(usize::MAX);
-    let limit = query.limit.map_or(usize::MAX, number);
-    rows.into_iter().skip(number(query.offset)).take(limit).collect()
 }

@@ -2,7 +2,7 @@
 //! each are the requests, if any are sent, and the error. `OPAQUE_UPDATE_GOLDEN=1 cargo test`
 //! rewrites it.
 
-use super::super::{Options, Parameters, Source};
+use super::super::{Bounds, Options, Parameters, Source};
 use super::{nothing, planned_with};
 
 #[track_caller]
@@ -11,11 +11,15 @@ fn text(sql: &str, parameters: &[(&str, &str)]) -> String {
         Ok(plan) => plan,
         Err(error) => return error.to_string(),
     };
-    let error = plan.finish(nothing(plan.source())).unwrap_err();
-    match plan.source() {
-        Source::Count(_) => error.to_string(),
-        Source::Lookups { values, .. } => format!("(after lookups: {})\n{error}", values.len()),
-        Source::PublicScan { .. } => format!("(after a public scan)\n{error}"),
+    let sent = plan.sources().map(|source| match source {
+        Source::Count(_) => String::new(),
+        Source::Lookups { values, .. } => format!("(after lookups: {})\n", values.len()),
+        Source::PublicScan { .. } => "(after a public scan)\n".to_owned(),
+    });
+    let sent: String = sent.collect();
+    match plan.finish(plan.sources().map(nothing).collect(), &Bounds::default()) {
+        Ok(_) => format!("{sent}(no error)"),
+        Err(error) => format!("{sent}{error}"),
     }
 }
 

@@ -3,8 +3,8 @@
 
 use opaque_pir::table::Value;
 
-use super::super::{Fetched, Found, Kept, Options, SqlError};
-use super::{planned, planned_with};
+use super::super::{Fetched, Found, Options, SqlError};
+use super::{finish, planned, planned_with};
 
 fn row(number: u64, sky: &str, temp: i64) -> (u64, Vec<Value>) {
     let mut row = vec![Value::Null; 7];
@@ -21,7 +21,7 @@ fn found(sky: &str, first: u64, fetched: u64) -> Found {
 }
 
 fn cities(sql: &str, found: Vec<Found>) -> Result<Vec<String>, SqlError> {
-    let answer = planned(sql)?.finish(Fetched::Lookups(found))?;
+    let answer = finish(&planned(sql)?, Fetched::Lookups(found))?;
     let shown = |row: Vec<Value>| match row.as_slice() {
         [Value::Text(text)] => text.clone(),
         [Value::Int(number)] => number.to_string(),
@@ -127,38 +127,14 @@ fn what_the_plan_did_not_ask_for_is_refused() {
     let lookup = planned("SELECT city FROM weather WHERE sky = 'a'").unwrap();
     for fetched in [
         Fetched::Nothing,
-        Fetched::Rows(Kept::default()),
+        Fetched::Rows(Vec::new()),
         Fetched::Lookups(Vec::new()),
         Fetched::Lookups(vec![Found::default(); 2]),
     ] {
-        assert_eq!(lookup.finish(fetched).unwrap_err(), SqlError::Fetched);
+        assert_eq!(finish(&lookup, fetched).unwrap_err(), SqlError::Fetched);
     }
     let scan = planned_with("SELECT * FROM weather", &[], Options::default()).unwrap();
-    assert_eq!(scan.finish(Fetched::Lookups(Vec::new())).unwrap_err(), SqlError::Fetched);
+    assert_eq!(finish(&scan, Fetched::Lookups(Vec::new())).unwrap_err(), SqlError::Fetched);
     let count = planned("SELECT COUNT(*) FROM weather").unwrap();
-    assert_eq!(count.finish(Fetched::Rows(Kept::default())).unwrap_err(), SqlError::Fetched);
-}
-
-/// The memory of a scan is limited to the rows that the answer needs.
-#[test]
-fn of_a_scan_only_what_the_answer_needs_is_kept() {
-    let allowed = Options { pages: 1, allow_public_scan: true };
-    for (sql, rows, cells) in [
-        ("SELECT * FROM weather", 100, 700),
-        ("SELECT city FROM weather LIMIT 3 OFFSET 2", 5, 35),
-        ("SELECT city FROM weather WHERE temp > 89", 10, 70),
-        ("SELECT city FROM weather WHERE temp > 89 LIMIT 2", 2, 14),
-        ("SELECT city FROM weather ORDER BY temp LIMIT 2", 100, 700),
-        ("SELECT DISTINCT sky FROM weather LIMIT 2", 100, 700),
-        ("SELECT COUNT(*) FROM weather WHERE temp > 89", 10, 0),
-    ] {
-        let plan = planned_with(sql, &[], allowed).unwrap();
-        let mut kept = Kept::default();
-        for number in (0..100).rev() {
-            let (number, row) = row(number, "a", number.cast_signed());
-            plan.keep(&mut kept, number, row);
-        }
-        assert_eq!(kept.rows.len(), rows, "{sql}");
-        assert_eq!(kept.rows.values().map(Vec::len).sum::<usize>(), cells, "{sql}");
-    }
+    assert_eq!(finish(&count, Fetched::Rows(Vec::new())).unwrap_err(), SqlError::Fetched);
 }

@@ -10,7 +10,7 @@ use opaque_pir::table::{Column, ColumnType, Role, Schema};
 use rand::rngs::StdRng;
 use rand::{RngExt, SeedableRng};
 
-use super::super::{IndexMeta, Options, Parameters, Refusal, Source, SqlError};
+use super::super::{Bounds, IndexMeta, Options, Parameters, Refusal, Source, SqlError};
 use super::super::{TableMeta, parse, plan};
 use super::nothing;
 
@@ -65,6 +65,7 @@ enum Seen {
     Count(u64),
     Lookups { column: String, number: usize, pages: u32 },
     Scan(Option<u64>),
+    Several(Vec<Seen>),
 }
 
 #[test]
@@ -89,6 +90,7 @@ fn nothing_else_that_a_server_states_decides_what_is_sent() {
             Seen::Count(_) => "count",
             Seen::Lookups { .. } => "lookups",
             Seen::Scan(_) => "scan",
+            Seen::Several(_) => "several tables",
         };
         *ways.entry(way).or_insert(0) += 1;
         only_one_fits += u32::from(first.1 != second.1 && way == "lookups");
@@ -96,7 +98,7 @@ fn nothing_else_that_a_server_states_decides_what_is_sent() {
     // The pairs differ in properties that matter to the statements, and every kind of answer
     // occurs.
     assert!(only_one_fits > 1000, "{only_one_fits} of {ways:?}");
-    assert!(ways.len() == 5 && ways.values().all(|number| *number > 300), "{ways:?}");
+    assert!(ways.len() == 6 && ways.values().all(|number| *number > 300), "{ways:?}");
 }
 
 /// What the server sees, and whether the statement fits the schema in the end.
@@ -111,14 +113,14 @@ fn outcome(
         Err(SqlError::Syntax { message }) => panic!("{sql}: {message}"),
         Err(error) => return (Seen::RefusedByText(error), false),
     };
-    let planned = match plan(&statement, meta, options) {
+    let planned = match plan(&statement, &vec![*meta; statement.tables().len()], options) {
         Ok(planned) => planned,
         Err(SqlError::NotPrivate(refusal)) => {
             return (Seen::Refused(discriminant(&refusal)), false);
         }
         Err(error) => panic!("{sql}: refused for what a server states: {error}"),
     };
-    let seen = match planned.source() {
+    let seen = |source: &Source| match source {
         Source::Count(count) => Seen::Count(*count),
         Source::Lookups { column, values, pages } => {
             let column = &meta.schema.columns()[*column];
@@ -127,7 +129,10 @@ fn outcome(
         }
         Source::PublicScan { rows_below } => Seen::Scan(*rows_below),
     };
-    (seen, planned.finish(nothing(planned.source())).is_ok())
+    let mut all: Vec<_> = planned.sources().map(seen).collect();
+    let seen = if all.len() == 1 { all.remove(0) } else { Seen::Several(all) };
+    let fetched = planned.sources().map(nothing).collect();
+    (seen, planned.finish(fetched, &Bounds::default()).is_ok())
 }
 
 fn schema(rng: &mut StdRng) -> Schema {
@@ -174,6 +179,16 @@ fn one_of<T: Copy>(rng: &mut StdRng, from: &[T]) -> T {
     from[rng.random_range(0..from.len())]
 }
 
+/// A condition with a table's name before its columns.
+fn qualified(condition: &str, table: &str) -> String {
+    let column = |word: &str| SEARCHABLE.iter().any(|searchable| searchable.0 == word);
+    let word = |word: &str| {
+        let name = word.trim_start_matches('(');
+        if column(name) { word.replace(name, &format!("{table}.{name}")) } else { word.to_owned() }
+    };
+    condition.split(' ').map(word).collect::<Vec<_>>().join(" ")
+}
+
 /// Statements of the grammar, valid and invalid for the schema.
 struct Statements<'a> {
     rng: &'a mut StdRng,
@@ -191,6 +206,19 @@ impl Statements<'_> {
             _ => self.name().to_owned(),
         };
         let mut sql = format!("SELECT {distinct}{list} FROM t");
+        if self.rng.random_bool(0.1) {
+            let (first, second) = (self.search(), self.search());
+            let kind = one_of(self.rng, &["JOIN", "LEFT JOIN", "FULL JOIN"]);
+            sql = format!(
+                "SELECT a.{} FROM t a {kind} t b ON a.{} = b.{} WHERE {} AND {}",
+                self.name(),
+                self.name(),
+                self.name(),
+                qualified(&first, "a"),
+                qualified(&second, "b"),
+            );
+            return (sql, self.parameters(&first, &second));
+        }
         match self.rng.random_range(0..10) {
             0 => {}
             1..=5 => {
@@ -224,6 +252,16 @@ impl Statements<'_> {
             given.insert("limit".to_owned(), one_of(self.rng, &["7", "7", "many"]).to_owned());
         }
         (sql, Parameters::new(given))
+    }
+
+    /// The values of the parameters of two conditions.
+    fn parameters(&mut self, first: &str, second: &str) -> Parameters {
+        let used = |name: &&str| format!("{first} {second}").contains(&format!(":{name}"));
+        let names: Vec<_> = ["a", "b"].into_iter().filter(used).collect();
+        names
+            .into_iter()
+            .map(|name| (name.to_owned(), one_of(self.rng, &GIVEN).to_owned()))
+            .collect()
     }
 
     /// A condition that lookups answer, if the literals have the column's type.

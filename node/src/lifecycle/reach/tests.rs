@@ -1,160 +1,25 @@
 //! Two nodes of two shards that may reach each other or not.
 
 use std::collections::BTreeSet;
-use std::io;
 use std::sync::Mutex;
-use std::sync::atomic::{AtomicBool, AtomicU32};
 
 use async_trait::async_trait;
-use clap::Parser;
-use opaque_ops::admin::Readiness;
 use opaque_store::Store;
 use tempfile::TempDir;
 use tokio::task::JoinHandle;
 
 use super::*;
-use crate::config::{Args, Config};
-use crate::coordination::{
-    Change, Coordination, CoordinationError, FileCoordination, Leader, Leadership, MemberRecord,
-    Outcome, Waited,
-};
-use crate::lifecycle::{ProbeMetrics, TurnedAway};
+use crate::coordination::{Change, Coordination, Leadership};
+use crate::lifecycle::tests::life;
 use crate::map::call::Greeter;
 use crate::map::placement::Shards;
-use crate::query::cluster::tests::local;
-use crate::query::coordinator::Coordinator;
-use crate::shard::loader::Loader;
 use crate::shard::loader::tests::published;
 use crate::shard::local::LocalShard;
-use crate::shard::pool::CpuPool;
 use crate::shard::replica::ReplicaState;
-use crate::support::Nobody;
+use crate::support::{self, Interrupted};
 
-const PATIENCE: Duration = Duration::from_secs(60);
 /// Twice the nodes' --query-deadline-s.
 const GRACE: Duration = Duration::from_secs(20);
-
-/// A connection to the state that can be cut. Then no events arrive, and nothing can be read.
-struct Frozen {
-    files: FileCoordination,
-    frozen: AtomicBool,
-    reads: AtomicU32,
-    snapshots: watch::Receiver<Arc<Snapshot>>,
-}
-
-impl Frozen {
-    async fn open(directory: &TempDir) -> Arc<Self> {
-        let files = FileCoordination::open(directory.path().join("state")).await.unwrap();
-        let mut heard = files.watch();
-        let (sender, snapshots) = watch::channel(heard.borrow().clone());
-        let (frozen, reads) = (AtomicBool::new(false), AtomicU32::new(0));
-        let way = Arc::new(Self { files, frozen, reads, snapshots });
-        let listening = Arc::clone(&way);
-        tokio::spawn(async move {
-            while !sender.is_closed() {
-                let _ = timeout(Duration::from_millis(20), heard.changed()).await;
-                if !listening.frozen.load(Ordering::SeqCst) {
-                    sender.send_replace(heard.borrow().clone());
-                }
-            }
-        });
-        way
-    }
-
-    fn check(&self) -> Result<(), CoordinationError> {
-        if !self.frozen.load(Ordering::SeqCst) {
-            return Ok(());
-        }
-        let source = io::ErrorKind::ConnectionRefused.into();
-        Err(CoordinationError::Io { object: "the API server".to_owned(), source })
-    }
-}
-
-#[async_trait]
-impl Coordination for Frozen {
-    async fn heartbeat(&self, member: &MemberRecord) -> Result<(), CoordinationError> {
-        self.check()?;
-        self.files.heartbeat(member).await
-    }
-
-    async fn leave(&self, node: &str) -> Result<(), CoordinationError> {
-        self.files.leave(node).await
-    }
-
-    async fn members(&self) -> Result<Vec<MemberRecord>, CoordinationError> {
-        self.files.members().await
-    }
-
-    async fn try_lead(&self, node: &str) -> Result<Option<Leadership>, CoordinationError> {
-        self.check()?;
-        self.files.try_lead(node).await
-    }
-
-    async fn leader(&self) -> Result<Option<Leader>, CoordinationError> {
-        self.files.leader().await
-    }
-
-    async fn active(&self) -> Result<Option<Map>, CoordinationError> {
-        self.reads.fetch_add(1, Ordering::SeqCst);
-        self.check()?;
-        self.files.active().await
-    }
-
-    async fn proposed(&self) -> Result<Option<Map>, CoordinationError> {
-        self.files.proposed().await
-    }
-
-    async fn initialize(&self, shards: Shards) -> Result<Map, CoordinationError> {
-        self.files.initialize(shards).await
-    }
-
-    async fn propose(
-        &self,
-        change: Change,
-        expected: u64,
-        now: UnixMillis,
-    ) -> Result<Map, CoordinationError> {
-        self.files.propose(change, expected, now).await
-    }
-
-    async fn restore(
-        &self,
-        lead: &Leadership,
-        shards: Shards,
-        now: UnixMillis,
-    ) -> Result<(), CoordinationError> {
-        self.files.restore(lead, shards, now).await
-    }
-
-    async fn withdraw(&self, generation: u64, reason: &str) -> Result<(), CoordinationError> {
-        self.files.withdraw(generation, reason).await
-    }
-
-    async fn note_wait(&self, lead: &Leadership, waited: Waited) -> Result<(), CoordinationError> {
-        self.files.note_wait(lead, waited).await
-    }
-
-    async fn activate(&self, lead: &Leadership, generation: u64) -> Result<Map, CoordinationError> {
-        self.files.activate(lead, generation).await
-    }
-
-    async fn reject(
-        &self,
-        lead: &Leadership,
-        generation: u64,
-        reason: &str,
-    ) -> Result<(), CoordinationError> {
-        self.files.reject(lead, generation, reason).await
-    }
-
-    async fn outcome(&self, generation: u64) -> Result<Outcome, CoordinationError> {
-        self.files.outcome(generation).await
-    }
-
-    fn watch(&self) -> watch::Receiver<Arc<Snapshot>> {
-        self.snapshots.clone()
-    }
-}
 
 /// The state that a node reports, and the data that it holds.
 type House = (Arc<ReplicaState>, Arc<LocalShard>);
@@ -197,7 +62,7 @@ impl Greeter for Door {
 
 struct Node {
     life: Arc<Lifecycle>,
-    way: Arc<Frozen>,
+    way: Arc<Interrupted>,
     running: JoinHandle<()>,
 }
 
@@ -234,7 +99,7 @@ impl Cluster {
         published(&directory).await;
         let street = Arc::new(Street::default());
         let (stop, stopped) = watch::channel(false);
-        let way = Frozen::open(&directory).await;
+        let way = Interrupted::open(&directory).await;
         way.initialize(Shards::equal(2).unwrap()).await.unwrap();
         let lead = way.try_lead("test").await.unwrap().unwrap();
         let a = start("a", 0, &street, &directory, &stopped).await;
@@ -266,12 +131,7 @@ impl Cluster {
     }
 
     async fn until(&self, what: &str, condition: impl Fn(&Self) -> bool) {
-        let looking = async {
-            while !condition(self) {
-                sleep(Duration::from_millis(5)).await;
-            }
-        };
-        assert!(timeout(PATIENCE, looking).await.is_ok(), "waited in vain until {what}");
+        support::until(what, async || condition(self)).await;
     }
 
     async fn stop(self) {
@@ -288,36 +148,16 @@ async fn start(
     directory: &TempDir,
     stopped: &watch::Receiver<bool>,
 ) -> Node {
-    let arguments = format!(
-        "opaque-node --name {name} --shard {shard} --shards 2 --client-listen 127.0.0.1:0 \
-         --peer-listen 127.0.0.1:0 --store unused --coordination unused --tls-dir unused \
-         --query-deadline-s {}",
-        GRACE.as_secs() / 2
-    );
-    let args = Args::try_parse_from(arguments.split_whitespace()).unwrap();
-    let config = Config::try_from(args).unwrap();
+    let deadline = GRACE.as_secs() / 2;
+    let arguments =
+        format!("--name {name} --shard {shard} --shards 2 --query-deadline-s {deadline}");
     let store = Store::open(directory.path().to_str().unwrap()).unwrap();
-    let pool = CpuPool::new(2, 8).unwrap();
-    let way = Frozen::open(directory).await;
-    let state = Arc::new(ReplicaState::new(name.into(), shard, String::new(), name.into()));
-    let local = Arc::new(local(directory));
-    let neighbour = (Arc::clone(&state), Arc::clone(&local));
+    let way = Interrupted::open(directory).await;
+    let greeter = Arc::new(Door(name, Arc::clone(street)));
+    let life = life(&arguments, Arc::clone(&way) as _, store, directory, stopped);
+    let life = Arc::new(Lifecycle { greeter, ..life });
+    let neighbour = (Arc::clone(&life.state), Arc::clone(&life.local));
     street.nodes.lock().unwrap().insert(name.to_owned(), neighbour);
-    let life = Arc::new(Lifecycle {
-        coordination: Arc::clone(&way) as _,
-        local,
-        loader: Loader::new(shard, store, pool.clone(), 2),
-        state,
-        coordinator: Arc::new(Coordinator::new(Arc::new(Nobody), pool, config.query_deadline())),
-        greeter: Arc::new(Door(name, Arc::clone(street))),
-        turned_away: TurnedAway::default(),
-        probes: ProbeMetrics::default(),
-        health: tonic_health::server::health_reporter().0,
-        readiness: Readiness::not_yet("starting"),
-        retiring: stopped.clone(),
-        lacking: tokio::sync::Notify::new(),
-        config,
-    });
     let running = tokio::spawn(Arc::clone(&life).run(stopped.clone()));
     Node { life, way, running }
 }
@@ -326,7 +166,7 @@ async fn start(
 async fn a_node_that_lost_its_watch_turns_clients_away_before_its_peers_let_go_and_comes_back() {
     let cluster = Cluster::start().await;
     let old = cluster.a.life.state.active_generation();
-    cluster.b.way.frozen.store(true, Ordering::SeqCst);
+    cluster.b.way.away.store(true, Ordering::SeqCst);
     let next = cluster.load(2).await;
     cluster.until("the other serves the next", |c| c.serves(&c.a, next)).await;
     cluster.until("it turns clients away", |c| !c.b.is_ready()).await;
@@ -334,7 +174,7 @@ async fn a_node_that_lost_its_watch_turns_clients_away_before_its_peers_let_go_a
     assert!(cluster.b.reason().contains("lost its watch"), "{}", cluster.b.reason());
     assert!(cluster.a.is_ready(), "{}", cluster.a.reason());
 
-    cluster.b.way.frozen.store(false, Ordering::SeqCst);
+    cluster.b.way.away.store(false, Ordering::SeqCst);
     cluster.until("it has caught up", |c| c.serves(&c.b, next)).await;
     cluster.stop().await;
 }

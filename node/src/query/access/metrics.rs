@@ -6,10 +6,11 @@ use std::time::Instant;
 
 use opaque_store::UnixMillis;
 use prometheus_client::collector::Collector;
-use prometheus_client::encoding::{DescriptorEncoder, EncodeMetric};
+use prometheus_client::encoding::DescriptorEncoder;
 use prometheus_client::metrics::gauge::ConstGauge;
 
 use super::Access;
+use crate::metrics::encode_all;
 use crate::reading::Standing;
 
 /// The state of a node's access control at the time of a scrape.
@@ -36,11 +37,6 @@ impl Collector for Gauges {
                 unread.as_secs(),
             ),
         ];
-        for (name, help, value) in gauges {
-            let gauge = ConstGauge::new(value);
-            let metric = encoder.encode_descriptor(name, help, None, gauge.metric_type())?;
-            gauge.encode(metric)?;
-        }
-        Ok(())
+        encode_all(&mut encoder, ConstGauge::new, gauges)
     }
 }

@@ -61,13 +61,12 @@ fn only_the_bearer_of_a_token_is_admitted() {
     assert!(!shown.contains(ALICE), "{shown}");
 }
 
-/// At 152c974, one bad file kept every removed token in use.
 #[test]
 fn a_client_loads_only_by_name() {
     let dir = tokens();
     let access = access(dir.path(), 8, 0);
     for call in ["Load", "Rollback"] {
-        let by = |token: &str| access.admit(&calling(call, &format!("Bearer {token}"))).map(|_| ());
+        let by = |token: &str| access.admit(&calling(call, &format!("Bearer {token}"))).map(drop);
         assert!(by(ALICE).is_ok());
         assert!(matches!(by(BOB), Err(NodeError::Forbidden(words)) if words.contains("\"bob\"")));
         let nobody = Access { mode: Mode::None, ..self::access(dir.path(), 8, 0) };
@@ -76,6 +75,7 @@ fn a_client_loads_only_by_name() {
     }
 }
 
+/// At 152c974, one bad file kept every removed token in use.
 #[test]
 fn a_removed_token_is_refused_at_the_next_look_whatever_the_other_files_hold() {
     let bad: [&dyn Fn(&Path); 8] = [
@@ -181,13 +181,7 @@ fn readiness_record_and_metrics_say_that_no_client_may_ask() {
     let state = ReplicaState::new("n".into(), 0, String::new(), String::new());
     state.serves_at(1);
     let message = || state.record(UnixMillis(0), 0).message;
-    let mut registry = prometheus_client::registry::Registry::with_prefix("opaque_node");
-    registry.register_collector(Box::new(Gauges(Arc::clone(&access))));
-    let scrape = || {
-        let mut text = String::new();
-        prometheus_client::encoding::text::encode(&mut text, &registry).unwrap();
-        text
-    };
+    let scrape = || crate::support::scrape(Gauges(Arc::clone(&access)));
     write(dir.path(), "short", "short");
     let Mode::Token(tokens) = &access.mode else { panic!("tokens") };
     tokens.look(Instant::now());

@@ -1,160 +1,38 @@
-use std::io;
 use std::num::NonZeroUsize;
-use std::sync::atomic::{AtomicBool, AtomicU32, Ordering};
+use std::sync::atomic::Ordering;
 
-use async_trait::async_trait;
 use opaque_pir::machine::Kernels;
 use opaque_seal::Bfv;
 use opaque_store::Store;
 use tempfile::TempDir;
-use tokio::sync::watch;
 
 use super::*;
-use crate::coordination::{FileCoordination, Leader, Leadership, Map, MemberRecord, Waited};
+use crate::coordination::Leadership;
 use crate::map::placement::Shards;
 use crate::shard::keys::KeyCache;
 use crate::shard::pool::CpuPool;
 use crate::shard::registry::Registry;
+use crate::support::{Interrupted, serving, until};
 
 const PATIENCE: Duration = Duration::from_secs(60);
 
-/// A directory that is unreachable while a test says so.
-struct Flaky {
-    files: FileCoordination,
-    /// Nothing can be read or proposed.
-    away: AtomicBool,
-    /// The next proposal is written, but its answer is lost.
-    loses_answer: AtomicBool,
-    failures: AtomicU32,
-}
-
-impl Flaky {
-    fn check(&self) -> Result<(), CoordinationError> {
-        if self.away.load(Ordering::SeqCst) { Err(self.failure()) } else { Ok(()) }
-    }
-
-    fn failure(&self) -> CoordinationError {
-        self.failures.fetch_add(1, Ordering::SeqCst);
-        let source = io::ErrorKind::ConnectionRefused.into();
-        CoordinationError::Io { object: "the API server".to_owned(), source }
-    }
-
-    async fn until(&self, condition: impl AsyncFn(&Self) -> bool) {
-        let looking = async {
-            while !condition(self).await {
-                sleep(Duration::from_millis(5)).await;
-            }
-        };
-        timeout(PATIENCE, looking).await.unwrap();
-    }
-
+impl Interrupted {
     async fn until_proposed(&self) {
-        self.until(async |flaky| flaky.files.proposed().await.unwrap().is_some()).await;
+        until("a map is proposed", async || self.files.proposed().await.unwrap().is_some()).await;
     }
 
     /// Three more attempts have failed.
     async fn until_it_was_missed(&self) {
         let enough = self.failures.load(Ordering::SeqCst) + 3;
-        self.until(async |flaky| flaky.failures.load(Ordering::SeqCst) >= enough).await;
-    }
-}
-
-#[async_trait]
-impl Coordination for Flaky {
-    async fn heartbeat(&self, member: &MemberRecord) -> Result<(), CoordinationError> {
-        self.files.heartbeat(member).await
-    }
-
-    async fn leave(&self, node: &str) -> Result<(), CoordinationError> {
-        self.files.leave(node).await
-    }
-
-    async fn members(&self) -> Result<Vec<MemberRecord>, CoordinationError> {
-        self.files.members().await
-    }
-
-    async fn try_lead(&self, node: &str) -> Result<Option<Leadership>, CoordinationError> {
-        self.files.try_lead(node).await
-    }
-
-    async fn leader(&self) -> Result<Option<Leader>, CoordinationError> {
-        self.files.leader().await
-    }
-
-    async fn active(&self) -> Result<Option<Map>, CoordinationError> {
-        self.check()?;
-        self.files.active().await
-    }
-
-    async fn proposed(&self) -> Result<Option<Map>, CoordinationError> {
-        self.check()?;
-        self.files.proposed().await
-    }
-
-    async fn initialize(&self, shards: Shards) -> Result<Map, CoordinationError> {
-        self.files.initialize(shards).await
-    }
-
-    async fn restore(
-        &self,
-        lead: &Leadership,
-        shards: Shards,
-        now: UnixMillis,
-    ) -> Result<(), CoordinationError> {
-        self.files.restore(lead, shards, now).await
-    }
-
-    async fn propose(
-        &self,
-        change: Change,
-        expected: u64,
-        now: UnixMillis,
-    ) -> Result<Map, CoordinationError> {
-        self.check()?;
-        let proposed = self.files.propose(change, expected, now).await?;
-        if self.loses_answer.swap(false, Ordering::SeqCst) {
-            Err(self.failure())
-        } else {
-            Ok(proposed)
-        }
-    }
-
-    async fn activate(&self, lead: &Leadership, generation: u64) -> Result<Map, CoordinationError> {
-        self.files.activate(lead, generation).await
-    }
-
-    async fn reject(
-        &self,
-        lead: &Leadership,
-        generation: u64,
-        reason: &str,
-    ) -> Result<(), CoordinationError> {
-        self.files.reject(lead, generation, reason).await
-    }
-
-    async fn withdraw(&self, generation: u64, reason: &str) -> Result<(), CoordinationError> {
-        self.check()?;
-        self.files.withdraw(generation, reason).await
-    }
-
-    async fn note_wait(&self, lead: &Leadership, waited: Waited) -> Result<(), CoordinationError> {
-        self.files.note_wait(lead, waited).await
-    }
-
-    async fn outcome(&self, generation: u64) -> Result<Outcome, CoordinationError> {
-        self.check()?;
-        self.files.outcome(generation).await
-    }
-
-    fn watch(&self) -> watch::Receiver<Arc<Snapshot>> {
-        self.files.watch()
+        let missed = async || self.failures.load(Ordering::SeqCst) >= enough;
+        until("three more attempts have failed", missed).await;
     }
 }
 
 /// A node of a cluster with one shard. The test acts as the leader.
 struct Node {
     cluster: Arc<Cluster>,
-    state: Arc<Flaky>,
+    state: Arc<Interrupted>,
     local: Arc<LocalShard>,
     lead: Leadership,
     _directory: TempDir,
@@ -163,15 +41,9 @@ struct Node {
 impl Node {
     async fn start() -> Self {
         let directory = TempDir::new().unwrap();
-        let files = FileCoordination::open(directory.path().join("state")).await.unwrap();
-        files.initialize(Shards::equal(1).unwrap()).await.unwrap();
-        let lead = files.try_lead("leader").await.unwrap().unwrap();
-        let state = Arc::new(Flaky {
-            files,
-            away: AtomicBool::new(false),
-            loses_answer: AtomicBool::new(false),
-            failures: AtomicU32::new(0),
-        });
+        let state = Interrupted::open(&directory).await;
+        state.initialize(Shards::equal(1).unwrap()).await.unwrap();
+        let lead = state.try_lead("leader").await.unwrap().unwrap();
         let local = Arc::new(local(&directory));
         let coordination = Arc::clone(&state) as Arc<dyn Coordination>;
         let cluster =
@@ -189,12 +61,7 @@ impl Node {
     /// The leader activates a generation, and this node has loaded it.
     async fn activate(&self, generation: u64) {
         let map = self.state.activate(&self.lead, generation).await.unwrap();
-        self.local.install(Serving {
-            map,
-            tables: [].into(),
-            missing: [].into(),
-            described: [].into(),
-        });
+        self.local.install(Serving { map, ..serving(generation) });
     }
 }
 

@@ -139,92 +139,38 @@ fn only_a_node_that_answers_and_reaches_all_counts_as_better() {
     assert!(!better(&starting));
 }
 
-/// The reports by second, with the node's own generation, and the final verdict.
-struct Case {
-    what: &'static str,
-    heard: &'static [(u64, u64, Option<u64>)],
-    state: Option<u64>,
-    behind: bool,
-}
+/// The reports by second, with the node's own generation.
+type Reports = &'static [(u64, u64, Option<u64>)];
 
 #[test]
 fn a_node_is_behind_when_others_serve_more_and_it_cannot_see_that_for_some_seconds() {
-    let cases = [
-        Case {
-            what: "all serve the same",
-            heard: &[(0, 5, Some(5)), (9, 5, Some(5))],
-            state: None,
-            behind: false,
-        },
-        Case {
-            what: "a peer is behind itself",
-            heard: &[(0, 5, Some(4)), (9, 5, Some(4))],
-            state: None,
-            behind: false,
-        },
-        Case {
-            what: "a second behind",
-            heard: &[(0, 5, Some(6)), (1, 6, Some(6)), (9, 6, Some(6))],
-            state: None,
-            behind: false,
-        },
-        Case {
-            what: "four seconds",
-            heard: &[(0, 5, Some(6)), (4, 5, None)],
-            state: None,
-            behind: false,
-        },
-        Case {
-            what: "five seconds",
-            heard: &[(0, 5, Some(6)), (5, 5, None)],
-            state: None,
-            behind: true,
-        },
-        Case {
-            what: "ever newer ones",
-            heard: &[(0, 5, Some(6)), (3, 5, Some(7)), (6, 5, Some(8))],
-            state: None,
-            behind: true,
-        },
-        Case {
-            what: "some of it",
-            heard: &[(0, 5, Some(7)), (3, 6, Some(7)), (6, 6, Some(7))],
-            state: None,
-            behind: true,
-        },
-        Case {
-            what: "the state agrees with the peer",
-            heard: &[(0, 5, Some(6)), (5, 5, None)],
-            state: Some(6),
-            behind: true,
-        },
-        Case {
-            what: "the state says that the peer is wrong",
-            heard: &[(0, 5, Some(9)), (9, 5, Some(9))],
-            state: Some(5),
-            behind: false,
-        },
-        Case {
-            what: "others are silent about it for one round",
-            heard: &[(0, 5, Some(6)), (10, 5, Some(5))],
-            state: None,
-            behind: true,
-        },
-        Case {
-            what: "not reported for long",
-            heard: &[(0, 5, Some(6)), (31, 5, Some(5))],
-            state: None,
-            behind: false,
-        },
-        Case {
-            what: "caught up",
-            heard: &[(0, 5, Some(6)), (9, 5, Some(6)), (10, 6, None)],
-            state: None,
-            behind: false,
-        },
+    // Name, reports, the generation of the state if it was read, and whether the node is behind.
+    let cases: [(&str, Reports, Option<u64>, bool); 12] = [
+        ("all serve the same", &[(0, 5, Some(5)), (9, 5, Some(5))], None, false),
+        ("a peer is behind itself", &[(0, 5, Some(4)), (9, 5, Some(4))], None, false),
+        ("a second behind", &[(0, 5, Some(6)), (1, 6, Some(6)), (9, 6, Some(6))], None, false),
+        ("four seconds", &[(0, 5, Some(6)), (4, 5, None)], None, false),
+        ("five seconds", &[(0, 5, Some(6)), (5, 5, None)], None, true),
+        ("ever newer ones", &[(0, 5, Some(6)), (3, 5, Some(7)), (6, 5, Some(8))], None, true),
+        ("some of it", &[(0, 5, Some(7)), (3, 6, Some(7)), (6, 6, Some(7))], None, true),
+        ("the state agrees with the peer", &[(0, 5, Some(6)), (5, 5, None)], Some(6), true),
+        (
+            "the state says that the peer is wrong",
+            &[(0, 5, Some(9)), (9, 5, Some(9))],
+            Some(5),
+            false,
+        ),
+        (
+            "others are silent about it for one round",
+            &[(0, 5, Some(6)), (10, 5, Some(5))],
+            None,
+            true,
+        ),
+        ("not reported for long", &[(0, 5, Some(6)), (31, 5, Some(5))], None, false),
+        ("caught up", &[(0, 5, Some(6)), (9, 5, Some(6)), (10, 6, None)], None, false),
     ];
     let start = Instant::now();
-    for Case { what, heard, state, behind } in cases {
+    for (what, heard, state, behind) in cases {
         let mut reach = Reach::new(pace());
         let (mut now, mut own) = (start, 0);
         for &(second, active, newest) in heard {

@@ -1,3 +1,4 @@
+use std::pin::Pin;
 use std::sync::mpsc;
 
 use futures::future::join_all;
@@ -36,15 +37,29 @@ impl Fixture {
         })
     }
 
-    fn passes(&self) -> Vec<Vec<u32>> {
-        self.passes.lock().unwrap().clone()
-    }
-
-    /// Waits until the first pass runs. From then on, others must wait.
-    async fn until_first_runs(&self) {
+    /// Submits the job of the first pass, which runs until the test opens the gate.
+    async fn starts(&self, job: u32) -> Pin<Box<impl Future<Output = Result<u32, NodeError>>>> {
+        let mut first = Box::pin(self.submit(job, 1));
+        polled(&mut [&mut first]).await;
         while self.passes().is_empty() {
             tokio::task::yield_now().await;
         }
+        first
+    }
+
+    /// Submits jobs that wait.
+    async fn waits(
+        &self,
+        jobs: impl IntoIterator<Item = (u32, usize)>,
+    ) -> Vec<Pin<Box<impl Future<Output = Result<u32, NodeError>>>>> {
+        let mut waiting: Vec<_> =
+            jobs.into_iter().map(|(job, size)| Box::pin(self.submit(job, size))).collect();
+        polled(&mut waiting).await;
+        waiting
+    }
+
+    fn passes(&self) -> Vec<Vec<u32>> {
+        self.passes.lock().unwrap().clone()
     }
 
     fn waiting(&self) -> usize {
@@ -61,11 +76,8 @@ async fn polled<F: Future + Unpin>(futures: &mut [F]) {
 #[tokio::test]
 async fn what_comes_during_a_pass_shares_the_next_in_order() {
     let (fixture, open) = Fixture::new();
-    let mut first = Box::pin(fixture.submit(1, 1));
-    polled(&mut [&mut first]).await;
-    fixture.until_first_runs().await;
-    let mut others: Vec<_> = (2..=5).map(|job| Box::pin(fixture.submit(job, 1))).collect();
-    polled(&mut others).await;
+    let first = fixture.starts(1).await;
+    let others = fixture.waits((2..=5).map(|job| (job, 1))).await;
     open.send(()).unwrap();
     assert_eq!(first.await.unwrap(), 10);
     let results: Vec<u32> = join_all(others).await.into_iter().map(Result::unwrap).collect();
@@ -79,14 +91,9 @@ async fn what_comes_during_a_pass_shares_the_next_in_order() {
 #[tokio::test]
 async fn passes_are_bounded_and_no_request_overtakes() {
     let (fixture, open) = Fixture::new();
-    let mut first = Box::pin(fixture.submit(1, 1));
-    polled(&mut [&mut first]).await;
-    fixture.until_first_runs().await;
+    let first = fixture.starts(1).await;
     // 20 + 20 are too many for one pass. The small job further back must not overtake.
-    let sizes = [(2, 20), (3, 20), (4, 1), (5, 64), (6, 1)];
-    let mut others: Vec<_> =
-        sizes.into_iter().map(|(job, size)| Box::pin(fixture.submit(job, size))).collect();
-    polled(&mut others).await;
+    let others = fixture.waits([(2, 20), (3, 20), (4, 1), (5, 64), (6, 1)]).await;
     open.send(()).unwrap();
     first.await.unwrap();
     join_all(others).await;
@@ -96,11 +103,8 @@ async fn passes_are_bounded_and_no_request_overtakes() {
 #[tokio::test]
 async fn a_cancelled_caller_costs_nothing_and_harms_no_other() {
     let (fixture, open) = Fixture::new();
-    let mut first = Box::pin(fixture.submit(1, 1));
-    polled(&mut [&mut first]).await;
-    fixture.until_first_runs().await;
-    let mut others: Vec<_> = (2..=4).map(|job| Box::pin(fixture.submit(job, 1))).collect();
-    polled(&mut others).await;
+    let first = fixture.starts(1).await;
+    let mut others = fixture.waits((2..=4).map(|job| (job, 1))).await;
     // The caller that started the work is cancelled, and one that waits.
     drop(first);
     drop(others.remove(1));
@@ -113,16 +117,12 @@ async fn a_cancelled_caller_costs_nothing_and_harms_no_other() {
 #[tokio::test]
 async fn a_cancelled_caller_takes_its_job_along() {
     let (fixture, open) = Fixture::new();
-    let mut first = Box::pin(fixture.submit(1, 1));
-    polled(&mut [&mut first]).await;
-    fixture.until_first_runs().await;
-    let mut others: Vec<_> = (0..MOST_WAITING).map(|_| Box::pin(fixture.submit(2, 1))).collect();
-    polled(&mut others).await;
+    let first = fixture.starts(1).await;
+    let mut others = fixture.waits(std::iter::repeat_n((2, 1), MOST_WAITING)).await;
     let kept = others.split_off(MOST_WAITING - 2);
     drop(others);
     assert_eq!(fixture.waiting(), 2, "data of those who went");
-    let mut next = Box::pin(fixture.submit(3, 1));
-    polled(&mut [&mut next]).await;
+    let next = fixture.waits([(3, 1)]).await.remove(0);
     open.send(()).unwrap();
     first.await.unwrap();
     join_all(kept).await;
@@ -133,11 +133,8 @@ async fn a_cancelled_caller_takes_its_job_along() {
 #[tokio::test]
 async fn a_panic_fails_its_pass_and_no_other() {
     let (fixture, open) = Fixture::new();
-    let mut first = Box::pin(fixture.submit(0, 1));
-    polled(&mut [&mut first]).await;
-    fixture.until_first_runs().await;
-    let mut second = Box::pin(fixture.submit(2, 1));
-    polled(&mut [&mut second]).await;
+    let first = fixture.starts(0).await;
+    let second = fixture.waits([(2, 1)]).await.remove(0);
     open.send(()).unwrap();
     assert!(matches!(first.await, Err(NodeError::Internal(_))));
     assert_eq!(second.await.unwrap(), 20);
@@ -147,11 +144,8 @@ async fn a_panic_fails_its_pass_and_no_other() {
 #[tokio::test]
 async fn those_who_wait_are_bounded() {
     let (fixture, open) = Fixture::new();
-    let mut first = Box::pin(fixture.submit(1, 1));
-    polled(&mut [&mut first]).await;
-    fixture.until_first_runs().await;
-    let mut others: Vec<_> = (0..MOST_WAITING).map(|_| Box::pin(fixture.submit(2, 1))).collect();
-    polled(&mut others).await;
+    let _first = fixture.starts(1).await;
+    let others = fixture.waits(std::iter::repeat_n((2, 1), MOST_WAITING)).await;
     assert_eq!(fixture.waiting(), MOST_WAITING);
     assert!(matches!(fixture.submit(3, 1).await, Err(NodeError::Busy)));
     open.send(()).unwrap();

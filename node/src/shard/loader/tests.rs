@@ -1,47 +1,32 @@
 use std::sync::Mutex;
 use std::time::Duration;
 
-use opaque_pir::cost::Link;
-use opaque_pir::table::{Column, ColumnType, Role, Schema, Value, encode_row};
-use opaque_store::prepare::{self, Load};
-use opaque_store::{UnixMillis, Writer};
-use rand::SeedableRng;
-use rand::rngs::StdRng;
 use tempfile::TempDir;
 
 use super::*;
 use crate::shard::memory::Need;
 use crate::shard::memory::tests::for_tables;
-use crate::support::{self, disk::Disk};
+use crate::support::disk::Disk;
+use crate::support::{self, publish::squares};
 
 const TABLES: [&str; 2] = ["cubes", "squares"];
 
 /// Publishes an epoch of two tables with a few partitions each.
 pub(crate) async fn published(directory: &TempDir) -> Vec<Manifest> {
     let store = Store::open(directory.path().to_str().unwrap()).unwrap();
-    let pool = rayon::ThreadPoolBuilder::new().num_threads(2).build().unwrap();
     let mut manifests = Vec::new();
     for name in TABLES {
-        let column = |name: &str, role| Column {
-            name: name.to_owned(),
-            column_type: ColumnType::Int,
-            role,
-            nullable: false,
-        };
-        let columns = vec![column("n", Role::Key), column("power", Role::Payload)];
-        let schema = Schema::new(name.to_owned(), columns).unwrap();
-        let row = |n: i64| encode_row(&schema, &[Value::Int(n), Value::Int(n * n)]).unwrap();
-        let load = Load {
-            schema: schema.clone(),
-            rows: (0..20_000).map(row).collect(),
-            link: Link::default(),
-            created: UnixMillis(0),
-            writer: Writer { node: "test".to_owned(), incarnation: "1".to_owned() },
-        };
-        let rng = StdRng::seed_from_u64(1);
-        manifests.push(prepare::prepare(&store, load, rng, |_| {}, &pool).await.unwrap());
+        manifests.push(squares(&store, name, 20_000, 1).await);
     }
     manifests
+}
+
+/// A loader of a store with the first epochs.
+async fn stored() -> (TempDir, Loader, Arc<Disk>) {
+    let directory = TempDir::new().unwrap();
+    published(&directory).await;
+    let (loader, disk) = loader(&directory);
+    (directory, loader, disk)
 }
 
 fn map() -> Map {
@@ -129,9 +114,7 @@ async fn a_damaged_segment_is_named_and_the_other_tables_are_loaded() {
 
 #[tokio::test]
 async fn a_held_table_that_is_gone_from_the_store_is_no_new_generation() {
-    let directory = TempDir::new().unwrap();
-    published(&directory).await;
-    let (loader, _) = loader(&directory);
+    let (directory, loader, _) = stored().await;
     let told = Mutex::new(Vec::new());
     let held = [Arc::new(loader.load(&map(), None, &[], &|_| {}).await.unwrap())];
     let listener = |progress| told.lock().unwrap().push(progress);
@@ -144,10 +127,8 @@ async fn a_held_table_that_is_gone_from_the_store_is_no_new_generation() {
 
 #[tokio::test]
 async fn a_table_that_a_proposal_leaves_as_it_is_may_be_missing_and_a_changed_one_may_not() {
-    let directory = TempDir::new().unwrap();
+    let (directory, loader, disk) = stored().await;
     published(&directory).await;
-    published(&directory).await;
-    let (loader, disk) = loader(&directory);
     std::fs::remove_file(manifest_of(&directory, "cubes")).unwrap();
     let active = loader.load_what_can_be(&map(), &[], &|_| {}).await;
     assert_eq!(active.missing.keys().collect::<Vec<_>>(), ["cubes"]);
@@ -180,10 +161,8 @@ async fn a_table_that_a_proposal_leaves_as_it_is_may_be_missing_and_a_changed_on
 
 #[tokio::test]
 async fn a_table_that_is_held_does_not_hinder_others_when_the_store_loses_it() {
-    let directory = TempDir::new().unwrap();
+    let (directory, loader, _) = stored().await;
     published(&directory).await;
-    published(&directory).await;
-    let (loader, _) = loader(&directory);
     let active = Arc::new(loader.load(&map(), None, &[], &|_| {}).await.unwrap());
     std::fs::remove_file(manifest_of(&directory, "cubes")).unwrap();
     let mut next = Map { generation: 2, ..map() };
@@ -195,9 +174,7 @@ async fn a_table_that_is_held_does_not_hinder_others_when_the_store_loses_it() {
 
 #[tokio::test]
 async fn a_description_has_everything_but_the_shards_part() {
-    let directory = TempDir::new().unwrap();
-    published(&directory).await;
-    let (loader, _) = loader(&directory);
+    let (directory, loader, _) = stored().await;
     damage(&directory, "index-0/partition-000001");
     let shards = Shards::equal(1).unwrap();
     let table = loader.describe(&shards, "cubes", 1).await.unwrap();
@@ -233,9 +210,7 @@ async fn manifests_tell_exactly_what_becomes_resident() {
 
 #[tokio::test(flavor = "multi_thread")]
 async fn what_does_not_fit_is_refused_before_anything_is_fetched() {
-    let directory = TempDir::new().unwrap();
-    published(&directory).await;
-    let (loader, disk) = loader(&directory);
+    let (_directory, loader, disk) = stored().await;
     let need = loader.plan(&map(), None, &[]).await.unwrap().need();
     let mib = (need.resident + need.building).div_ceil(1 << 20);
     let loader = loader.admitted_by(for_tables(mib - 1));
@@ -258,10 +233,8 @@ async fn what_does_not_fit_is_refused_before_anything_is_fetched() {
 
 #[tokio::test(flavor = "multi_thread")]
 async fn an_old_epoch_stays_with_the_new_one_until_it_is_superseded() {
-    let directory = TempDir::new().unwrap();
+    let (directory, loader, _) = stored().await;
     published(&directory).await;
-    published(&directory).await;
-    let (loader, _) = loader(&directory);
     let plan = loader.plan(&map(), None, &[]).await.unwrap();
     let need = plan.need();
     let held = [Arc::new(loader.carry_out(plan, &|_| {}).await.unwrap())];

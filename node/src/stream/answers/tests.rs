@@ -7,6 +7,7 @@ use tokio::sync::Semaphore;
 use tokio::time::timeout;
 
 use super::*;
+use crate::support::until;
 
 const PACE: Pace = Pace {
     silence: Duration::from_secs(60),
@@ -33,16 +34,6 @@ fn mib(count: usize) -> Body {
 async fn ask(answer: &mut Answer) -> Option<Frame<Bytes>> {
     let next = std::future::poll_fn(|context| Pin::new(&mut *answer).poll_frame(context)).await;
     next.map(Result::unwrap)
-}
-
-/// Waits for a condition that must become true.
-async fn until(what: &str, condition: impl Fn() -> bool) {
-    let waiting = async {
-        while !condition() {
-            sleep(Duration::from_millis(1)).await;
-        }
-    };
-    timeout(Duration::from_secs(60), waiting).await.unwrap_or_else(|_| panic!("{what}"));
 }
 
 fn hung_up(hangup: &Hangup) -> bool {
@@ -78,7 +69,7 @@ async fn a_reader_gets_everything_in_small_frames() {
     }
     assert_eq!(read, [whole, b"end".to_vec()].concat());
     drop(answer);
-    until("an answer that is over holds memory", || memory.available_permits() == 1).await;
+    until("an answer that is over holds no memory", async || memory.available_permits() == 1).await;
 }
 
 #[tokio::test]
@@ -86,7 +77,7 @@ async fn a_reader_that_takes_nothing_keeps_nothing_and_gets_an_error() {
     let (memory, hangup) = (Arc::new(Semaphore::new(1)), Hangup::default());
     let mut unread = answer(mib(1), BRISK, &memory, &hangup);
     assert!(ask(&mut unread).await.unwrap().is_data());
-    until("an unread answer holds memory", || memory.available_permits() == 1).await;
+    until("an unread answer holds no memory", async || memory.available_permits() == 1).await;
     let trailers = ask(&mut unread).await.unwrap().into_trailers().unwrap();
     let status = Status::from_header_map(&trailers).unwrap();
     assert_eq!(status.code(), tonic::Code::DeadlineExceeded);
@@ -98,7 +89,7 @@ async fn a_reader_that_does_not_come_back_is_cut_off() {
     let (memory, hangup) = (Arc::new(Semaphore::new(1)), Hangup::default());
     let mut unread = answer(mib(1), BRISK, &memory, &hangup);
     ask(&mut unread).await;
-    until("the stream stays open for ever", || hung_up(&hangup)).await;
+    until("the stream ends", async || hung_up(&hangup)).await;
     assert_eq!(memory.available_permits(), 1);
 }
 
@@ -124,7 +115,7 @@ async fn time_in_which_the_node_makes_the_answer_is_not_the_readers() {
     assert_eq!(memory.available_permits(), 0);
     assert!(!hung_up(&hangup));
     drop(answer);
-    until("an answer that is over holds memory", || memory.available_permits() == 1).await;
+    until("an answer that is over holds no memory", async || memory.available_permits() == 1).await;
 }
 
 struct Slow(Pin<Box<dyn futures::Stream<Item = Result<Bytes, Status>> + Send>>);
@@ -186,7 +177,7 @@ async fn an_answer_that_no_caller_reads_gives_its_memory_back() {
     assert_eq!(memory.available_permits(), 0);
     let refused = client.scan(opaque_proto::v1::ScanRequest::default()).await.unwrap_err();
     assert_eq!(refused.code(), tonic::Code::ResourceExhausted);
-    until("an unread answer holds memory", || memory.available_permits() == 1).await;
+    until("an unread answer holds no memory", async || memory.available_permits() == 1).await;
     // The rest was in transit, followed by an error that shows that the answer is incomplete.
     let end = loop {
         match unread.get_mut().message().await {

@@ -168,11 +168,7 @@ fn authorities_that_cannot_be_read_any_more_count_for_two_minutes() {
 async fn a_revoked_client_cannot_connect_again() {
     let clients = Clients::new();
     let tls = clients.open();
-    let listener = TcpListener::bind("127.0.0.1:0").await.unwrap();
-    let address = listener.local_addr().unwrap().to_string();
-    let (_stop, stopped) = watch::channel(false);
-    let mut connections =
-        accept(listener, tls.clone(), Material::client_listener, gate(16), stopped);
+    let (address, _stop, mut connections) = listen(&tls, Material::client_listener, 16).await;
     let held = async move {
         let mut held = Vec::new();
         while let Some(connection) = connections.next().await {
@@ -195,12 +191,9 @@ async fn a_revoked_client_cannot_connect_again() {
             .with_root_certificates(roots)
             .with_client_auth_cert(vec![rustls_der(&pem)], key)
             .unwrap();
-        let connector = tokio_rustls::TlsConnector::from(Arc::new(config));
-        let name = ServerName::try_from(shard_name(1)).unwrap();
-        let tcp = TcpStream::connect(&address).await.unwrap();
-        let mut stream = connector.connect(name, tcp).await.map_err(|error| error.to_string())?;
+        let stream = handshake(config, &address, PREFACE).await;
+        let mut stream = stream.map_err(|error| error.to_string())?;
         // The server's verdict comes with its first bytes.
-        stream.write_all(b"PRI * HTTP/2.0\r\n\r\nSM\r\n\r\n").await.map_err(|e| e.to_string())?;
         let mut byte = [0];
         let read = tokio::time::timeout(Duration::from_secs(1), stream.read_exact(&mut byte)).await;
         // Nothing answers on an accepted connection.
@@ -223,13 +216,7 @@ fn a_scrape_tells_when_authorities_and_lists_end() {
     clients.dir.write("peer-ca.crl", &peers.list(&[], 2090));
     let settings = clients.dir.settings(1, Revocation::Required);
     let tls = Tls::open(Settings { client_auth: ClientAuth::Mtls, ..settings }).unwrap();
-    let mut registry = prometheus_client::registry::Registry::with_prefix("opaque_node");
-    registry.register_collector(Box::new(Lives(tls.clone())));
-    let scrape = || {
-        let mut text = String::new();
-        prometheus_client::encoding::text::encode(&mut text, &registry).unwrap();
-        text
-    };
+    let scrape = || scrape(Lives(tls.clone()));
     let end = |year| date_time_ymd(year, 1, 1).unix_timestamp();
     let text = scrape();
     for line in [

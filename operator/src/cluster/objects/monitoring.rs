@@ -6,8 +6,7 @@ use opaque_crds::names;
 use serde_json::{Value, json};
 
 use super::{Blueprint, Size};
-use crate::duration;
-use crate::labels;
+use crate::{duration, labels};
 
 /// Their group and version.
 const GROUP_VERSION: (&str, &str) = ("monitoring.coreos.com", "v1");

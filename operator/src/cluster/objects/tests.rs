@@ -9,8 +9,7 @@ use serde::Serialize;
 use serde_json::{Value, json};
 
 use super::*;
-use crate::golden;
-use crate::labels;
+use crate::{golden, labels};
 
 /// All objects of a cluster, in the order of creation.
 fn all(cluster: &OpaqueCluster) -> Vec<Value> {
@@ -47,12 +46,10 @@ fn value(object: &impl Serialize) -> Value {
 }
 
 fn cluster(name: &str, spec: &Value) -> OpaqueCluster {
-    serde_json::from_value(json!({
-        "apiVersion": "opaque.dev/v1alpha1", "kind": "OpaqueCluster",
+    object!({
         "metadata": {"name": name, "namespace": "lab", "uid": "0a1b", "generation": 1},
         "spec": spec,
-    }))
-    .unwrap()
+    })
 }
 
 fn small() -> Value {

@@ -37,14 +37,13 @@ fn pod(name: &str, state: State) -> Pod {
         container[key] = json!("");
     }
     container["restartCount"] = json!(0);
-    serde_json::from_value(json!({
+    object!({
         "metadata": {"name": name},
         "status": {
             "conditions": [{"type": "Ready", "status": ready}],
             "containerStatuses": [container],
         },
-    }))
-    .unwrap()
+    })
 }
 
 /// Two shards of two pods at generation 7, with the state of each pod and the shards that it does
@@ -73,11 +72,9 @@ fn facts(pods: [(State, &[i64]); 4]) -> Facts {
 }
 
 fn shard_map(spec: &Value, status: &Value) -> OpaqueShardMap {
-    serde_json::from_value(json!({
-        "apiVersion": "opaque.dev/v1alpha1", "kind": "OpaqueShardMap",
+    object!({
         "metadata": {"name": "demo"}, "spec": spec, "status": status,
-    }))
-    .unwrap()
+    })
 }
 
 fn shards(facts: &Facts) -> Vec<ShardState> {
@@ -175,15 +172,13 @@ fn conditions(facts: &Facts) -> [String; 2] {
 }
 
 fn condition(facts: &Facts, type_: &str) -> String {
-    let cluster: OpaqueCluster = serde_json::from_value(json!({
-        "apiVersion": "opaque.dev/v1alpha1", "kind": "OpaqueCluster",
+    let cluster: OpaqueCluster = object!({
         "metadata": {"name": "demo", "namespace": "lab"},
         "spec": {
             "shards": 2, "replicasPerShard": 2, "clientAuth": {"mode": "none"},
             "storage": {"url": "file:///data"},
         },
-    }))
-    .unwrap();
+    });
     let size = Size::wanted(&cluster.spec);
     let found = Findings { shards: shards(facts), ..Findings::new(&cluster, facts, size) };
     let now = Time(Timestamp::UNIX_EPOCH);

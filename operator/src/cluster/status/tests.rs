@@ -37,7 +37,7 @@ fn facts() -> Facts {
 
 fn pod(name: &str, state: Value, ready: bool) -> Pod {
     let status = if ready { "True" } else { "False" };
-    serde_json::from_value(json!({
+    object!({
         "metadata": {"name": name},
         "status": {
             "conditions": [{"type": "Ready", "status": status}],
@@ -46,8 +46,7 @@ fn pod(name: &str, state: Value, ready: bool) -> Pod {
                 "ready": ready, "state": state,
             }],
         },
-    }))
-    .unwrap()
+    })
 }
 
 /// Generation 7 is active, and this one proposed.
@@ -60,24 +59,21 @@ fn map(proposed: i64) -> opaque_crds::OpaqueShardMap {
             "proposedAt": "2026-01-01T00:00:00Z",
         })
     };
-    serde_json::from_value(json!({
-        "apiVersion": "opaque.dev/v1alpha1", "kind": "OpaqueShardMap", "metadata": {"name": "demo"},
+    object!({
+        "metadata": {"name": "demo"},
         "spec": {"clusterRef": {"name": "demo"}, "map": map(proposed)},
         "status": {"active": map(7)},
-    }))
-    .unwrap()
+    })
 }
 
 fn cluster() -> OpaqueCluster {
-    serde_json::from_value(json!({
-        "apiVersion": "opaque.dev/v1alpha1", "kind": "OpaqueCluster",
+    object!({
         "metadata": {"name": "demo", "namespace": "ns", "generation": 1},
         "spec": {
             "shards": 2, "replicasPerShard": 1, "clientAuth": {"mode": "none"},
             "storage": {"url": "s3://opaque/demo", "secretRef": {"name": "demo-storage"}},
         },
-    }))
-    .unwrap()
+    })
 }
 
 /// The status after `change` is applied to a healthy cluster.

@@ -139,16 +139,14 @@ pub(super) fn digest(feed: impl FnOnce(&mut std::hash::DefaultHasher)) -> u64 {
 
 #[cfg(test)]
 mod tests {
-    use serde_json::json;
 
     use super::*;
 
     fn lease(version: &str, renewed: &str, holder: &str) -> DynamicObject {
-        serde_json::from_value(json!({
+        object!({
             "metadata": {"name": "a", "uid": "1", "resourceVersion": version},
             "spec": {"holderIdentity": holder, "renewTime": renewed, "leaseTransitions": 1},
-        }))
-        .unwrap()
+        })
     }
 
     #[test]
@@ -161,10 +159,9 @@ mod tests {
     #[test]
     fn a_members_heartbeat_does_not_matter_but_what_it_says_does() {
         let record = |text: &str| -> u64 {
-            let lease: DynamicObject = serde_json::from_value(json!({"metadata": {
+            let lease: DynamicObject = object!({"metadata": {
                 "name": "a", "uid": "1", "annotations": {"opaque.dev/member": text},
-            }}))
-            .unwrap();
+            }});
             of_lease(&lease)
         };
         let before = record(r#"{"node":"a","trust":"x","heartbeat":1}"#);
@@ -176,11 +173,10 @@ mod tests {
     #[test]
     fn a_status_does_not_matter_but_a_spec_and_an_annotation_do() {
         let object = |generation: i64, version: &str, value: &str| -> DynamicObject {
-            serde_json::from_value(json!({"metadata": {
+            object!({"metadata": {
                 "name": "a", "uid": "1", "generation": generation, "resourceVersion": version,
                 "annotations": {"opaque.dev/rotate-ca": value},
-            }}))
-            .unwrap()
+            }})
         };
         let before = of_spec(&object(1, "1", "x"));
         assert_eq!(before, of_spec(&object(1, "2", "x")));

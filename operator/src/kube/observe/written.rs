@@ -101,15 +101,13 @@ fn is_newer(one: &DynamicObject, other: &DynamicObject) -> bool {
 
 #[cfg(test)]
 mod tests {
-    use serde_json::json;
 
     use super::*;
 
     fn object(version: &str) -> DynamicObject {
-        serde_json::from_value(json!({
+        object!({
             "metadata": {"namespace": "n", "name": "a", "resourceVersion": version},
-        }))
-        .unwrap()
+        })
     }
 
     fn newest(written: &Written, stored: Option<&str>) -> Option<String> {

@@ -153,7 +153,7 @@ fn the_pod_is_restricted_and_not_taken_for_a_node() {
 #[test]
 fn where_nodes_may_run_and_what_they_mount_holds_for_jobs() {
     let mut cluster = cluster();
-    cluster.spec.storage = serde_json::from_value(json!({"url": "file:///data"})).unwrap();
+    cluster.spec.storage = object!({"url": "file:///data"});
     let node = json!({
         "name": "node",
         "volumeMounts": [

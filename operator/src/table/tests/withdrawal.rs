@@ -3,10 +3,9 @@
 use std::collections::BTreeSet;
 
 use jiff::Timestamp;
-use opaque_crds::OpaqueShardMap;
-use opaque_crds::OpaqueTable;
 use opaque_crds::shard_map::TableEpoch;
 use opaque_crds::table::RejectedEpoch;
+use opaque_crds::{OpaqueShardMap, OpaqueTable};
 
 use crate::table::fixtures::{epoch, map, table};
 use crate::table::map_view::MapView;

@@ -7,15 +7,10 @@ const MIB: u64 = 1 << 20;
 
 /// `note`, a KEY, and `indexes` columns with few values.
 fn schema(indexes: usize) -> Schema {
-    let column = |name: String, column_type, role| Column {
-        name,
-        column_type,
-        role,
-        nullable: role != Role::Key,
-    };
-    let mut columns = vec![column("id".to_owned(), ColumnType::Int, Role::Key)];
-    columns.extend((0..indexes).map(|i| column(format!("of{i}"), ColumnType::Int, Role::Index)));
-    columns.push(column("note".to_owned(), ColumnType::Text, Role::Payload));
+    let mut columns = vec![Column::new("id", ColumnType::Int, Role::Key, false)];
+    let index = |i| Column::new(&format!("of{i}"), ColumnType::Int, Role::Index, true);
+    columns.extend((0..indexes).map(index));
+    columns.push(Column::new("note", ColumnType::Text, Role::Payload, true));
     Schema::new("t".to_owned(), columns).unwrap()
 }
 

@@ -2,16 +2,10 @@ use super::*;
 use crate::table::{Column, ColumnType, Role, Schema, Value, encode_row};
 
 fn schema() -> Schema {
-    let column = |name: &str, column_type, role, nullable| Column {
-        name: name.to_owned(),
-        column_type,
-        role,
-        nullable,
-    };
     let columns = vec![
-        column("note", ColumnType::Text, Role::Payload, true),
-        column("city", ColumnType::Text, Role::Key, false),
-        column("sky", ColumnType::Int, Role::Index, true),
+        Column::new("note", ColumnType::Text, Role::Payload, true),
+        Column::new("city", ColumnType::Text, Role::Key, false),
+        Column::new("sky", ColumnType::Int, Role::Index, true),
     ];
     Schema::new("weather".to_owned(), columns).unwrap()
 }

@@ -3,12 +3,11 @@ use proptest::prelude::*;
 use super::super::rings::Q;
 use super::*;
 use crate::inline::table::WORD;
+use crate::seed;
 
 /// Words below `bound`, or all of the largest value.
 fn words(seed: u64, length: usize, bound: u32, extreme: bool) -> Vec<u32> {
-    let mut bytes = vec![0; 4 * length];
-    blake3::Hasher::new().update(&seed.to_le_bytes()).finalize_xof().fill(&mut bytes);
-    let words = bytes.as_chunks().0.iter().map(|word| u32::from_le_bytes(*word));
+    let words = seed::tests::words(seed, length).into_iter();
     words.map(|word| if extreme { bound - 1 } else { word % bound }).collect()
 }
 

@@ -2,6 +2,7 @@ use proptest::prelude::*;
 
 use super::super::rings::Q;
 use super::*;
+use crate::seed::tests::bytes;
 
 fn rings() -> [&'static Ntt; 2] {
     let [first, second] = &*Q;
@@ -9,8 +10,7 @@ fn rings() -> [&'static Ntt; 2] {
 }
 
 pub(crate) fn poly(seed: u64, m: u32) -> Box<Poly> {
-    let mut bytes = vec![0; 8 * N];
-    blake3::Hasher::new().update(&seed.to_le_bytes()).finalize_xof().fill(&mut bytes);
+    let bytes = bytes(seed, 8 * N);
     let words = bytes.as_chunks().0.iter().map(|word| u64::from_le_bytes(*word));
     words.map(|word| (word % u64::from(m)) as u32).collect::<Vec<_>>().try_into().unwrap()
 }

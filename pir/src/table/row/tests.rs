@@ -4,17 +4,9 @@ use super::*;
 use crate::table::{Column, Role};
 
 fn schema(columns: &[(ColumnType, bool)]) -> Schema {
-    let searchable = Column {
-        name: "id".to_owned(),
-        column_type: ColumnType::Int,
-        role: Role::Key,
-        nullable: false,
-    };
-    let rest = columns.iter().enumerate().map(|(i, (column_type, nullable))| Column {
-        name: format!("c{i}"),
-        column_type: *column_type,
-        role: Role::Payload,
-        nullable: *nullable,
+    let searchable = Column::new("id", ColumnType::Int, Role::Key, false);
+    let rest = columns.iter().enumerate().map(|(i, (column_type, nullable))| {
+        Column::new(&format!("c{i}"), *column_type, Role::Payload, *nullable)
     });
     Schema::new("t".to_owned(), std::iter::once(searchable).chain(rest).collect()).unwrap()
 }

@@ -1,23 +1,21 @@
-//! Converts a literal to a value that can be compared with a column's values.
+//! Converts a literal to a value of the column that it is compared with.
+
+use std::cmp::Ordering;
 
 use opaque_pir::table::{Column, ColumnType, Value};
 
-use crate::sql::SqlError;
-use crate::sql::normal::Constant;
-use crate::sql::statement::Literal;
+use super::SqlError;
+use super::statement::Literal;
 
 /// Converts a literal to the type of the column that it is compared with.
 ///
 /// The result has the column's type, with one exception: for an INT or REAL column it may be either
-/// kind of number, and [`compare`](crate::sql::predicate::compare) compares them exactly. As in
-/// SQLite, text that reads as a number counts as one for a numeric column, and TRUE and FALSE are 1
-/// and 0.
-pub(in crate::sql) fn typed(column: &Column, constant: &Constant) -> Result<Value, SqlError> {
-    let Constant { literal, given } = constant;
-    let text = match (literal, given.as_deref()) {
-        (_, Some(given)) => Some(given),
-        (Literal::Text(text), None) => Some(text.as_str()),
-        _ => None,
+/// kind of number, which SQLite compares exactly. As in SQLite, text that reads as a number counts
+/// as one for a numeric column, and TRUE and FALSE are 1 and 0.
+pub(super) fn typed(column: &Column, literal: &Literal) -> Result<Value, SqlError> {
+    let text = match literal {
+        Literal::Parameter { given: text, .. } | Literal::Text(text) => Some(text.as_str()),
+        Literal::Null | Literal::Bool(_) | Literal::Int(_) | Literal::Real(_) => None,
     };
     let value = match (column.column_type, literal, text) {
         (_, Literal::Null, _) => Some(Value::Null),
@@ -38,7 +36,7 @@ pub(in crate::sql) fn typed(column: &Column, constant: &Constant) -> Result<Valu
         (ColumnType::Bool, Literal::Int(0), _) => Some(Value::Bool(false)),
         (ColumnType::Bool, Literal::Int(1), _) => Some(Value::Bool(true)),
         // This applies only to parameters: SQLite does not read quoted text as a truth value.
-        (ColumnType::Bool, Literal::Parameter(_), Some(text)) => {
+        (ColumnType::Bool, Literal::Parameter { .. }, Some(text)) => {
             Value::parse(ColumnType::Bool, text).ok()
         }
         (ColumnType::Timestamp, _, Some(text)) => Value::parse(ColumnType::Timestamp, text).ok(),
@@ -85,6 +83,51 @@ fn number(text: &str) -> Option<Value> {
     text.parse().ok().map(Value::Int).or_else(real)
 }
 
+/// The comparison is exact even if no double equals the integer: beyond 2^53 both are compared as
+/// integers.
+fn compare_int_real(int: i64, real: f64) -> Option<Ordering> {
+    const LIMIT: f64 = 9_223_372_036_854_775_808.0; // 2^63
+    if real.is_nan() {
+        return None;
+    }
+    if real < -LIMIT {
+        return Some(Ordering::Greater);
+    }
+    if real >= LIMIT {
+        return Some(Ordering::Less);
+    }
+    #[expect(
+        clippy::cast_possible_truncation,
+        reason = "-2^63 <= real < 2^63, and truncation is meant"
+    )]
+    let whole = real as i64;
+    let fraction = real - real.trunc();
+    Some(int.cmp(&whole).then(0.0.partial_cmp(&fraction)?))
+}
+
+/// The stored value that equals a literal. Returns `None` if no value of a column of this type can
+/// equal it: the literal is NULL, or a number that the column's type cannot represent.
+pub(super) fn equal_value(column_type: ColumnType, literal: &Value) -> Option<Value> {
+    match (column_type, literal) {
+        (_, Value::Null) => None,
+        (ColumnType::Int, Value::Real(real)) => {
+            #[expect(
+                clippy::cast_possible_truncation,
+                reason = "the cast saturates and is checked"
+            )]
+            let whole = *real as i64;
+            (compare_int_real(whole, *real) == Some(Ordering::Equal)).then_some(Value::Int(whole))
+        }
+        (ColumnType::Real, Value::Int(int)) => {
+            let real = *int as f64;
+            (compare_int_real(*int, real) == Some(Ordering::Equal)).then_some(())?;
+            Value::real(real)
+        }
+        (ColumnType::Real, Value::Real(real)) => Value::real(*real),
+        _ => literal.is_of(column_type).then(|| literal.clone()),
+    }
+}
+
 #[cfg(test)]
 mod tests {
     use opaque_pir::table::Role;
@@ -94,10 +137,7 @@ mod tests {
     fn given(column_type: ColumnType, text: &str) -> Result<Value, SqlError> {
         let column =
             Column { name: "c".to_owned(), column_type, role: Role::Payload, nullable: true };
-        typed(
-            &column,
-            &Constant { literal: Literal::Parameter("p".to_owned()), given: Some(text.to_owned()) },
-        )
+        typed(&column, &Literal::Parameter { name: "p".to_owned(), given: text.to_owned() })
     }
 
     #[test]

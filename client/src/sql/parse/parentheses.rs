@@ -1,0 +1,126 @@
+//! Makes a tree whose text has one reading.
+//!
+//! The statement is planned as a tree and executed as text. [`Names`] and [`Parentheses`] change the
+//! tree so that SQLite reads its text as the same tree and gives the answer's columns the same names,
+//! whatever the precedence of operators is in SQLite's grammar and in our parser's.
+
+use std::collections::BTreeSet;
+use std::mem;
+use std::ops::ControlFlow;
+
+use sqlparser::ast::{
+    BinaryOperator, Expr, Ident, Select, SelectItem, Value, ValueWithSpan, VisitorMut,
+};
+
+use crate::sql::SqlError;
+
+/// The first of both: gives each expression of a SELECT list the name that it has as written, and
+/// makes long chains of AND and OR balanced.
+#[derive(Default)]
+pub(super) struct Names {
+    /// Every name in the statement, in lower case.
+    pub(super) idents: BTreeSet<String>,
+    /// Whether `*` stands for columns.
+    pub(super) wildcard: bool,
+}
+
+impl VisitorMut for Names {
+    type Break = SqlError;
+
+    fn pre_visit_select(&mut self, select: &mut Select) -> ControlFlow<SqlError> {
+        for item in &mut select.projection {
+            self.wildcard |=
+                matches!(item, SelectItem::Wildcard(_) | SelectItem::QualifiedWildcard(..));
+            if let SelectItem::UnnamedExpr(expr) = item
+                && !matches!(expr, Expr::Identifier(_) | Expr::CompoundIdentifier(_))
+            {
+                let alias = Ident::with_quote('"', expr.to_string());
+                let expr = mem::replace(expr, Expr::value(Value::Null));
+                *item = SelectItem::ExprWithAlias { expr, alias };
+            }
+        }
+        ControlFlow::Continue(())
+    }
+
+    fn pre_visit_ident(&mut self, ident: &mut Ident) -> ControlFlow<SqlError> {
+        self.idents.insert(ident.value.to_ascii_lowercase());
+        ControlFlow::Continue(())
+    }
+
+    fn pre_visit_expr(&mut self, expr: &mut Expr) -> ControlFlow<SqlError> {
+        balance(expr);
+        ControlFlow::Continue(())
+    }
+}
+
+/// The last of all changes: puts every operand into parentheses.
+pub(super) struct Parentheses;
+
+impl VisitorMut for Parentheses {
+    type Break = SqlError;
+
+    /// TRUE and FALSE become 1 and 0: SQLite reads them as columns if there are columns of these
+    /// names.
+    fn pre_visit_value(&mut self, value: &mut ValueWithSpan) -> ControlFlow<SqlError> {
+        if let Value::Boolean(truth) = value.value {
+            value.value = Value::Number(if truth { "1" } else { "0" }.to_owned(), false);
+        }
+        ControlFlow::Continue(())
+    }
+
+    fn post_visit_expr(&mut self, expr: &mut Expr) -> ControlFlow<SqlError> {
+        let is_whole = matches!(
+            expr,
+            Expr::Identifier(_)
+                | Expr::CompoundIdentifier(_)
+                | Expr::Value(_)
+                | Expr::Nested(_)
+                | Expr::Function(_)
+                | Expr::Cast { .. }
+                | Expr::Case { .. }
+                | Expr::Exists { .. }
+                | Expr::Subquery(_)
+                | Expr::Tuple(_)
+                | Expr::Wildcard(_)
+                | Expr::QualifiedWildcard(..)
+        );
+        if !is_whole {
+            let inner = mem::replace(expr, Expr::value(Value::Null));
+            *expr = Expr::Nested(Box::new(inner));
+        }
+        ControlFlow::Continue(())
+    }
+}
+
+/// Makes a chain of AND or OR a balanced tree. A chain of thousands is nested equally deep, and
+/// SQLite limits the depth of an expression.
+fn balance(expr: &mut Expr) {
+    let Expr::BinaryOp { op: op @ (BinaryOperator::And | BinaryOperator::Or), .. } = expr else {
+        return;
+    };
+    let op = op.clone();
+    let mut waiting = vec![mem::replace(expr, Expr::value(Value::Null))];
+    let mut operands = Vec::new();
+    while let Some(part) = waiting.pop() {
+        match part {
+            Expr::BinaryOp { left, op: found, right } if found == op => {
+                waiting.push(*right);
+                waiting.push(*left);
+            }
+            operand => operands.push(operand),
+        }
+    }
+    while operands.len() > 1 {
+        let mut pairs = operands.into_iter();
+        operands = Vec::new();
+        while let Some(left) = pairs.next() {
+            operands.push(match pairs.next() {
+                Some(right) => {
+                    Expr::BinaryOp { left: Box::new(left), op: op.clone(), right: Box::new(right) }
+                }
+                None => left,
+            });
+        }
+    }
+    *expr = operands.pop().unwrap_or_else(|| Expr::value(Value::Null));
+}

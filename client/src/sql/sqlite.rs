@@ -1,0 +1,323 @@
+//! SQLite in memory, which computes answers from rows that the client holds.
+//!
+//! A connection holds only tables that [`Sqlite::fill`] makes. Before a statement runs, an authorizer
+//! limits it to reading: no statement attaches a file, changes a setting or writes. Text in double
+//! quotes is never a literal.
+//!
+//! | column | stored as | comparison |
+//! |---|---|---|
+//! | INT, REAL | the number | exact |
+//! | TEXT, JSON | text | by bytes |
+//! | BOOL | 0 or 1 | as a number |
+//! | TIMESTAMP | RFC 3339 text, as answers show it | by instant ([`INSTANT`]) |
+
+use std::cmp::Ordering;
+use std::collections::{BTreeSet, HashSet};
+use std::sync::Arc;
+use std::sync::atomic::Ordering::Relaxed;
+
+use opaque_pir::table::{Column, ColumnType, Schema, Value, format_timestamp};
+use rusqlite::config::DbConfig;
+use rusqlite::hooks::{AuthAction, AuthContext, Authorization};
+use rusqlite::limits::Limit;
+use rusqlite::types::{ToSqlOutput, ValueRef};
+use rusqlite::{Connection, ToSql, params_from_iter};
+
+use super::statement::Literal;
+use super::{Bounds, OutputColumn, ResultSet, SqlError};
+
+/// Collation of TIMESTAMP columns.
+const INSTANT: &str = "opaque_instant";
+/// Steps of SQLite's machine between two looks at [`Bounds::stop`].
+const STEPS: i32 = 10_000;
+/// Maximum bytes of one text, and of one row.
+const TEXT_BYTES: i32 = 64 << 20;
+
+/// Name of the table with the rows of a reference.
+pub(super) fn table_name(reference: usize) -> String {
+    format!("opaque_{reference}")
+}
+
+/// A database in memory.
+pub(super) struct Sqlite {
+    connection: Connection,
+    functions: HashSet<String>,
+}
+
+impl Sqlite {
+    pub(super) fn new() -> Result<Self, SqlError> {
+        Self::opened().map_err(|error| refused(&error))
+    }
+
+    fn opened() -> rusqlite::Result<Self> {
+        let mut connection = Connection::open_in_memory()?;
+        connection.set_db_config(DbConfig::SQLITE_DBCONFIG_DQS_DML, false)?;
+        connection.set_db_config(DbConfig::SQLITE_DBCONFIG_DQS_DDL, false)?;
+        connection.set_limit(Limit::SQLITE_LIMIT_LENGTH, TEXT_BYTES)?;
+        connection.set_limit(Limit::SQLITE_LIMIT_ATTACHED, 0)?;
+        connection.create_collation(INSTANT, by_instant)?;
+        connection.execute_batch("PRAGMA temp_store = MEMORY; PRAGMA journal_mode = OFF")?;
+        let mut functions: HashSet<String> = {
+            let mut named = connection.prepare("SELECT name FROM pragma_function_list")?;
+            let names = named.query_map([], |row| row.get(0))?;
+            names.collect::<rusqlite::Result<_>>()?
+        };
+        functions.remove("load_extension");
+        connection.authorizer(Some(only_reading))?;
+        Ok(Self { connection, functions })
+    }
+
+    /// Whether a function of this name exists.
+    pub(super) fn has_function(&self, name: &str) -> bool {
+        self.functions.contains(&name.to_ascii_lowercase())
+    }
+
+    /// The value of an expression without columns.
+    pub(super) fn constant(&self, expr: &str) -> Option<Literal> {
+        let read = |row: &rusqlite::Row<'_>| {
+            Ok(match row.get_ref(0)? {
+                ValueRef::Null => Some(Literal::Null),
+                ValueRef::Integer(number) => Some(Literal::Int(number)),
+                ValueRef::Real(number) => Some(Literal::Real(number)),
+                ValueRef::Text(text) => {
+                    std::str::from_utf8(text).ok().map(|text| Literal::Text(text.to_owned()))
+                }
+                ValueRef::Blob(_) => None,
+            })
+        };
+        self.connection.query_row(&format!("SELECT {expr}"), [], read).ok().flatten()
+    }
+
+    /// Checks a statement as far as its text alone shows what is wrong. For this, the first `tables`
+    /// references have a column for each of `idents`. No server has stated any of these columns.
+    pub(super) fn check(
+        &mut self,
+        sql: &str,
+        tables: usize,
+        idents: &BTreeSet<String>,
+    ) -> Result<(), SqlError> {
+        let columns: Vec<_> = idents.iter().map(|ident| quoted(ident)).collect();
+        self.unrestricted(|connection| {
+            (0..tables).try_for_each(|reference| {
+                let (table, columns) = (table_name(reference), columns.join(", "));
+                connection.execute_batch(&format!("CREATE TABLE {table} ({columns})"))
+            })
+        })?;
+        match self.connection.prepare(sql) {
+            Ok(_) => Ok(()),
+            Err(error) => {
+                const UNKNOWN: [&str; 3] =
+                    ["no such table", "no such column", "ambiguous column name"];
+                let message = message(&error);
+                match UNKNOWN.iter().any(|unknown| message.starts_with(unknown)) {
+                    true => Ok(()),
+                    false => Err(refused(&error)),
+                }
+            }
+        }
+    }
+
+    /// Makes the table of a reference. `rows` are in load order, each with its number in the whole
+    /// table, from which SQLite's `rowid` follows.
+    pub(super) fn fill<'r>(
+        &mut self,
+        reference: usize,
+        schema: &Schema,
+        rows: impl Iterator<Item = (u64, &'r [Value])>,
+    ) -> Result<(), SqlError> {
+        self.unrestricted(|connection| {
+            let name = table_name(reference);
+            let columns: Vec<_> = schema.columns().iter().map(declaration).collect();
+            connection.execute_batch(&format!("CREATE TABLE {name} ({})", columns.join(", ")))?;
+            let free = |name: &&str| schema.column(name).is_none();
+            let number = ["rowid", "_rowid_", "oid"].into_iter().find(free);
+            let names = schema.columns().iter().map(|column| quoted(&column.name));
+            let names: Vec<_> = number.map(str::to_owned).into_iter().chain(names).collect();
+            let marks = vec!["?"; names.len()].join(", ");
+            let sql = format!("INSERT INTO {name} ({}) VALUES ({marks})", names.join(", "));
+            let transaction = connection.transaction()?;
+            let mut insert = transaction.prepare(&sql)?;
+            for (row, cells) in rows {
+                let row = i64::try_from(row).unwrap_or(i64::MAX).saturating_add(1);
+                let row = number.map(|_| Stored(Value::Int(row)));
+                insert.execute(params_from_iter(
+                    row.into_iter().chain(cells.iter().cloned().map(Stored)),
+                ))?;
+            }
+            drop(insert);
+            transaction.commit()
+        })
+    }
+
+    /// Does what no statement of a user may do.
+    fn unrestricted(
+        &mut self,
+        work: impl FnOnce(&mut Connection) -> rusqlite::Result<()>,
+    ) -> Result<(), SqlError> {
+        let no_limit = None::<fn(AuthContext<'_>) -> Authorization>;
+        let done = self.connection.authorizer(no_limit).and_then(|()| work(&mut self.connection));
+        let done = done.and_then(|()| self.connection.authorizer(Some(only_reading)));
+        done.map_err(|error| refused(&error))
+    }
+
+    /// Runs a statement. `values` are those of its places, in order. A column of a compound statement
+    /// has a type only if it has it in each of the `arms`, the SELECTs that UNION and the like
+    /// combine.
+    pub(super) fn answer(
+        &mut self,
+        sql: &str,
+        arms: &[String],
+        values: Vec<Value>,
+        bounds: &Bounds,
+    ) -> Result<ResultSet, SqlError> {
+        let stop = Arc::clone(&bounds.stop);
+        self.connection
+            .progress_handler(STEPS, Some(move || stop.load(Relaxed)))
+            .map_err(|error| refused(&error))?;
+        let mut statement = self.connection.prepare(sql).map_err(|error| refused(&error))?;
+        let mut columns = columns(&statement);
+        for arm in arms {
+            let arm = self.connection.prepare(arm).map_err(|error| refused(&error))?;
+            for (column, other) in columns.iter_mut().zip(self::columns(&arm)) {
+                column.column_type = column.column_type.filter(|t| other.column_type == Some(*t));
+            }
+        }
+        let used = statement.parameter_count();
+        let values = values.into_iter().take(used).map(Stored);
+        let mut found =
+            statement.query(params_from_iter(values)).map_err(|error| refused(&error))?;
+        let (mut rows, mut left) = (Vec::new(), bounds.bytes);
+        while let Some(row) = found.next().map_err(|error| refused(&error))? {
+            let mut cells = Vec::with_capacity(columns.len());
+            for (position, column) in columns.iter().enumerate() {
+                let cell = row.get_ref(position).map_err(|error| refused(&error))?;
+                let bytes = cell.as_bytes_or_null().ok().flatten().map_or(0, <[u8]>::len);
+                left = left
+                    .checked_sub((bytes + size_of::<Value>()) as u64)
+                    .ok_or(SqlError::AnswerTooLarge { bytes: bounds.bytes })?;
+                cells.push(read(cell, column)?);
+            }
+            rows.push(cells);
+        }
+        Ok(ResultSet { columns, rows })
+    }
+}
+
+fn columns(statement: &rusqlite::Statement<'_>) -> Vec<OutputColumn> {
+    let column = |column: rusqlite::Column<'_>| OutputColumn {
+        name: column.name().to_owned(),
+        column_type: column.decl_type().and_then(declared),
+    };
+    statement.columns().map(column).collect()
+}
+
+/// Lets a statement read tables and call functions, and nothing else.
+fn only_reading(context: AuthContext<'_>) -> Authorization {
+    match context.action {
+        AuthAction::Select
+        | AuthAction::Read { .. }
+        | AuthAction::Function { .. }
+        | AuthAction::Recursive => Authorization::Allow,
+        _ => Authorization::Deny,
+    }
+}
+
+/// A column of a table of fetched rows. SQLite derives the affinity from the declared type: INTEGER
+/// from INT, TEXT from TEXT.
+fn declaration(column: &Column) -> String {
+    let name = quoted(&column.name);
+    match column.column_type {
+        ColumnType::Int => format!("{name} INTEGER"),
+        ColumnType::Real => format!("{name} REAL"),
+        ColumnType::Text => format!("{name} TEXT"),
+        ColumnType::Json => format!("{name} JSON_TEXT"),
+        ColumnType::Bool => format!("{name} BOOL_INT"),
+        ColumnType::Timestamp => format!("{name} TIME_TEXT COLLATE {INSTANT}"),
+    }
+}
+
+/// The type of an answer's column that shows a table's column as it is.
+fn declared(declaration: &str) -> Option<ColumnType> {
+    Some(match declaration {
+        "INTEGER" => ColumnType::Int,
+        "REAL" => ColumnType::Real,
+        "TEXT" => ColumnType::Text,
+        "JSON_TEXT" => ColumnType::Json,
+        "BOOL_INT" => ColumnType::Bool,
+        "TIME_TEXT" => ColumnType::Timestamp,
+        _ => return None,
+    })
+}
+
+fn quoted(name: &str) -> String {
+    format!("\"{}\"", name.replace('"', "\"\""))
+}
+
+/// A value as SQLite stores it.
+struct Stored(Value);
+
+impl ToSql for Stored {
+    fn to_sql(&self) -> rusqlite::Result<ToSqlOutput<'_>> {
+        Ok(match &self.0 {
+            Value::Null => ToSqlOutput::Borrowed(ValueRef::Null),
+            Value::Int(number) => ToSqlOutput::Borrowed(ValueRef::Integer(*number)),
+            Value::Real(number) => ToSqlOutput::Borrowed(ValueRef::Real(*number)),
+            Value::Text(text) | Value::Json(text) => {
+                ToSqlOutput::Borrowed(ValueRef::Text(text.as_bytes()))
+            }
+            Value::Bool(truth) => ToSqlOutput::Borrowed(ValueRef::Integer(i64::from(*truth))),
+            Value::Timestamp(micros) => {
+                ToSqlOutput::from(format_timestamp(*micros).unwrap_or_else(|| micros.to_string()))
+            }
+        })
+    }
+}
+
+fn read(cell: ValueRef<'_>, column: &OutputColumn) -> Result<Value, SqlError> {
+    Ok(match (cell, column.column_type) {
+        (ValueRef::Null, _) => Value::Null,
+        (ValueRef::Integer(number @ (0 | 1)), Some(ColumnType::Bool)) => Value::Bool(number == 1),
+        (ValueRef::Integer(number), _) => Value::Int(number),
+        (ValueRef::Real(number), _) => Value::real(number).unwrap_or(Value::Null),
+        (ValueRef::Text(text), column_type) => {
+            let text = String::from_utf8_lossy(text).into_owned();
+            match column_type {
+                Some(column_type @ (ColumnType::Json | ColumnType::Timestamp)) => {
+                    Value::parse(column_type, &text).unwrap_or(Value::Text(text))
+                }
+                _ => Value::Text(text),
+            }
+        }
+        (ValueRef::Blob(_), _) => return Err(SqlError::Blob { column: column.name.clone() }),
+    })
+}
+
+/// Compares texts by the instants that they are. Texts that are none come after all instants, in the
+/// order of their bytes.
+fn by_instant(left: &str, right: &str) -> Ordering {
+    let instant = |text| match Value::parse(ColumnType::Timestamp, text) {
+        Ok(Value::Timestamp(micros)) => Some(micros),
+        _ => None,
+    };
+    match (instant(left), instant(right)) {
+        (Some(left), Some(right)) => left.cmp(&right),
+        (Some(_), None) => Ordering::Less,
+        (None, Some(_)) => Ordering::Greater,
+        (None, None) => left.cmp(right),
+    }
+}
+
+fn message(error: &rusqlite::Error) -> String {
+    match error {
+        rusqlite::Error::SqliteFailure(_, Some(message))
+        | rusqlite::Error::SqlInputError { msg: message, .. } => message.clone(),
+        other => other.to_string(),
+    }
+}
+
+fn refused(error: &rusqlite::Error) -> SqlError {
+    if error.sqlite_error_code() == Some(rusqlite::ErrorCode::OperationInterrupted) {
+        return SqlError::Stopped;
+    }
+    SqlError::Sqlite { message: message(error) }
+}
