@@ -11,7 +11,7 @@ mod references;
 
 use std::ops::ControlFlow;
 
-use sqlparser::ast::{Query, Statement as Parsed, VisitMut};
+use sqlparser::ast::{Query, Statement as Parsed, VisitMut, VisitorMut};
 use sqlparser::dialect::SQLiteDialect;
 use sqlparser::parser::{Parser, ParserError};
 
@@ -40,15 +40,16 @@ pub fn parse(sql: &str, parameters: &Parameters) -> Result<Statement, SqlError> 
     let mut references = References::new(places);
     visit(&mut tree, &mut references)?;
     let mut statement = references.statement(tree)?;
-    visit(&mut statement.tree, &mut Parentheses)?;
+    let Statement { tree, places, .. } = &mut statement;
+    visit(tree, &mut Parentheses { places })?;
     // Where `*` stands for columns, only the tables show what fits together.
     let tables = if names.wildcard { 0 } else { statement.references.len() };
     sqlite.check(&statement.tree.to_string(), tables, &names.idents)?;
     Ok(statement)
 }
 
-fn visit<V: sqlparser::ast::VisitorMut<Break = SqlError>>(
-    tree: &mut Query,
+fn visit<V: VisitorMut<Break = SqlError>>(
+    tree: &mut impl VisitMut,
     visitor: &mut V,
 ) -> Result<(), SqlError> {
     match tree.visit(visitor) {

@@ -9,7 +9,10 @@
 //! | INT, REAL | the number | exact |
 //! | TEXT, JSON | text | by bytes |
 //! | BOOL | 0 or 1 | as a number |
-//! | TIMESTAMP | RFC 3339 text, as answers show it | by instant ([`INSTANT`]) |
+//! | TIMESTAMP | RFC 3339 text in UTC, all of a column with or all without a fraction | by instant ([`INSTANT`]) |
+//!
+//! What is computed from a TIMESTAMP column, such as `MIN(at)`, is text without that collation. Its
+//! order is right all the same, because all texts of a column have the same length.
 
 use std::cmp::Ordering;
 use std::collections::{BTreeSet, HashSet};
@@ -23,7 +26,7 @@ use rusqlite::limits::Limit;
 use rusqlite::types::{ToSqlOutput, ValueRef};
 use rusqlite::{Connection, ToSql, params_from_iter};
 
-use super::statement::Literal;
+use super::statement::{Literal, Place};
 use super::{Bounds, OutputColumn, ResultSet, SqlError};
 
 /// Collation of TIMESTAMP columns.
@@ -72,8 +75,12 @@ impl Sqlite {
         self.functions.contains(&name.to_ascii_lowercase())
     }
 
-    /// The value of an expression without columns.
-    pub(super) fn constant(&self, expr: &str) -> Option<Literal> {
+    /// The value of an expression without columns. `texts` are its places.
+    pub(super) fn constant(&self, expr: &str, texts: &[Place]) -> Option<Literal> {
+        let texts = texts.iter().filter_map(|place| match &place.literal {
+            Literal::Text(text) => Some(text),
+            _ => None,
+        });
         let read = |row: &rusqlite::Row<'_>| {
             Ok(match row.get_ref(0)? {
                 ValueRef::Null => Some(Literal::Null),
@@ -85,7 +92,8 @@ impl Sqlite {
                 ValueRef::Blob(_) => None,
             })
         };
-        self.connection.query_row(&format!("SELECT {expr}"), [], read).ok().flatten()
+        let sql = format!("SELECT {expr}");
+        self.connection.query_row(&sql, params_from_iter(texts), read).ok().flatten()
     }
 
     /// Checks a statement as far as its text alone shows what is wrong. For this, the first `tables`
@@ -123,8 +131,11 @@ impl Sqlite {
         &mut self,
         reference: usize,
         schema: &Schema,
-        rows: impl Iterator<Item = (u64, &'r [Value])>,
+        rows: impl Iterator<Item = (u64, &'r [Value])> + Clone,
     ) -> Result<(), SqlError> {
+        let fractions: Vec<bool> = (0..schema.columns().len())
+            .map(|column| rows.clone().any(|(_, row)| row.get(column).is_some_and(has_fraction)))
+            .collect();
         self.unrestricted(|connection| {
             let name = table_name(reference);
             let columns: Vec<_> = schema.columns().iter().map(declaration).collect();
@@ -139,10 +150,10 @@ impl Sqlite {
             let mut insert = transaction.prepare(&sql)?;
             for (row, cells) in rows {
                 let row = i64::try_from(row).unwrap_or(i64::MAX).saturating_add(1);
-                let row = number.map(|_| Stored(Value::Int(row)));
-                insert.execute(params_from_iter(
-                    row.into_iter().chain(cells.iter().cloned().map(Stored)),
-                ))?;
+                let row = number.map(|_| Stored(Value::Int(row), false));
+                let cells = cells.iter().cloned().zip(&fractions);
+                let cells = cells.map(|(cell, fraction)| Stored(cell, *fraction));
+                insert.execute(params_from_iter(row.into_iter().chain(cells)))?;
             }
             drop(insert);
             transaction.commit()
@@ -183,7 +194,7 @@ impl Sqlite {
             }
         }
         let used = statement.parameter_count();
-        let values = values.into_iter().take(used).map(Stored);
+        let values = values.into_iter().take(used).map(|value| Stored(value, false));
         let mut found =
             statement.query(params_from_iter(values)).map_err(|error| refused(&error))?;
         let (mut rows, mut left) = (Vec::new(), bounds.bytes);
@@ -253,8 +264,9 @@ fn quoted(name: &str) -> String {
     format!("\"{}\"", name.replace('"', "\"\""))
 }
 
-/// A value as SQLite stores it.
-struct Stored(Value);
+/// A value as SQLite stores it. A TIMESTAMP has six digits of a fraction if the second field is true,
+/// and otherwise as many as it needs.
+struct Stored(Value, bool);
 
 impl ToSql for Stored {
     fn to_sql(&self) -> rusqlite::Result<ToSqlOutput<'_>> {
@@ -266,10 +278,22 @@ impl ToSql for Stored {
                 ToSqlOutput::Borrowed(ValueRef::Text(text.as_bytes()))
             }
             Value::Bool(truth) => ToSqlOutput::Borrowed(ValueRef::Integer(i64::from(*truth))),
-            Value::Timestamp(micros) => {
-                ToSqlOutput::from(format_timestamp(*micros).unwrap_or_else(|| micros.to_string()))
-            }
+            Value::Timestamp(micros) => ToSqlOutput::from(instant(*micros, self.1)),
         })
+    }
+}
+
+fn has_fraction(value: &Value) -> bool {
+    matches!(value, Value::Timestamp(micros) if micros.rem_euclid(1_000_000) != 0)
+}
+
+fn instant(micros: i64, fraction: bool) -> String {
+    // Every stored timestamp was parsed from text, so it is in range.
+    let Some(text) = format_timestamp(micros) else { return micros.to_string() };
+    match text.split_once('.') {
+        _ if !fraction => text,
+        Some((seconds, digits)) => format!("{seconds}.{:0<6}Z", digits.trim_end_matches('Z')),
+        None => format!("{}.000000Z", text.trim_end_matches('Z')),
     }
 }
 

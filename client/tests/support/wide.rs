@@ -239,7 +239,7 @@ impl<'a, R: Rng> Writer<'a, R> {
         }
         match self.column_of(scope, &[ColumnType::Text]) {
             Some(column) if self.rng.random_bool(0.8) => column,
-            _ => self.pick(&["'a'", "'Ab%'", "''", "'it''s'"]).to_owned(),
+            _ => self.pick(&["'a'", "'Ab%'", "''", "'it''s'", "'a''''b'", r"'\'''"]).to_owned(),
         }
     }
 

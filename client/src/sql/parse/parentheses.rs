@@ -12,7 +12,9 @@ use sqlparser::ast::{
     BinaryOperator, Expr, Ident, Select, SelectItem, Value, ValueWithSpan, VisitorMut,
 };
 
+use super::unsupported;
 use crate::sql::SqlError;
+use crate::sql::statement::{Literal, Place};
 
 /// The first of both: gives each expression of a SELECT list the name that it has as written, and
 /// makes long chains of AND and OR balanced.
@@ -53,17 +55,43 @@ impl VisitorMut for Names {
     }
 }
 
-/// The last of all changes: puts every operand into parentheses.
-pub(super) struct Parentheses;
+/// The last of all changes: puts every operand into parentheses, and makes every text a place,
+/// because the parser does not write all texts and quoted names back as it read them.
+pub(super) struct Parentheses<'a> {
+    pub(super) places: &'a mut Vec<Place>,
+}
 
-impl VisitorMut for Parentheses {
+impl VisitorMut for Parentheses<'_> {
     type Break = SqlError;
 
     /// TRUE and FALSE become 1 and 0: SQLite reads them as columns if there are columns of these
     /// names.
     fn pre_visit_value(&mut self, value: &mut ValueWithSpan) -> ControlFlow<SqlError> {
-        if let Value::Boolean(truth) = value.value {
-            value.value = Value::Number(if truth { "1" } else { "0" }.to_owned(), false);
+        match &mut value.value {
+            Value::Boolean(truth) => {
+                let number = if *truth { "1" } else { "0" };
+                value.value = Value::Number(number.to_owned(), false);
+            }
+            Value::SingleQuotedString(text) => {
+                let literal = Literal::Text(mem::take(text));
+                self.places.push(Place { literal, compared: None });
+                value.value = Value::Placeholder(format!("?{}", self.places.len()));
+            }
+            _ => {}
+        }
+        ControlFlow::Continue(())
+    }
+
+    /// A name gets quotes that it does not contain.
+    fn pre_visit_ident(&mut self, ident: &mut Ident) -> ControlFlow<SqlError> {
+        if ident.quote_style.is_some() {
+            let free = [('"', '"'), ('`', '`'), ('[', ']')];
+            let free = free.into_iter().find(|(_, end)| !ident.value.contains(*end));
+            let Some((quote, _)) = free else {
+                let instead = "leave out one of the three";
+                return ControlFlow::Break(unsupported("a name with \", ` and ]", instead));
+            };
+            ident.quote_style = Some(quote);
         }
         ControlFlow::Continue(())
     }

@@ -8,7 +8,8 @@ use sqlparser::ast::{
     ValueWithSpan, VisitorMut,
 };
 
-use super::{shortened, unsupported};
+use super::parentheses::Parentheses;
+use super::{shortened, unsupported, visit};
 use crate::sql::sqlite::Sqlite;
 use crate::sql::statement::{Compared, Literal, Place};
 use crate::sql::{Parameters, SqlError};
@@ -64,7 +65,11 @@ impl<'a> Places<'a> {
                 }
                 _ => None,
             },
-            _ if constant(expr) => self.sqlite.constant(&expr.to_string()),
+            _ if constant(expr) => {
+                let (mut expr, mut texts) = (expr.clone(), Vec::new());
+                visit(&mut expr, &mut Parentheses { places: &mut texts }).ok()?;
+                self.sqlite.constant(&expr.to_string(), &texts)
+            }
             _ => None,
         }
     }
@@ -114,7 +119,18 @@ impl VisitorMut for Places<'_> {
     type Break = SqlError;
 
     fn pre_visit_value(&mut self, value: &mut ValueWithSpan) -> ControlFlow<SqlError> {
-        let Value::Placeholder(text) = &value.value else { return ControlFlow::Continue(()) };
+        let text = match &value.value {
+            Value::Placeholder(text) => text,
+            Value::Number(_, false)
+            | Value::SingleQuotedString(_)
+            | Value::HexStringLiteral(_)
+            | Value::Boolean(_)
+            | Value::Null => return ControlFlow::Continue(()),
+            other => {
+                let instead = "write text as 'text' and numbers in decimals";
+                return ControlFlow::Break(unsupported(&shortened(other), instead));
+            }
+        };
         let Some(name) = text.strip_prefix(':') else {
             let instead = "name the parameter, as in :name";
             return ControlFlow::Break(unsupported(&shortened(text), instead));

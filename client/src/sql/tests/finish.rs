@@ -1,10 +1,12 @@
 //! When the fetched pages are enough, and how decoys and repetitions affect an answer. The
 //! differential test checks that answers are correct.
 
-use opaque_pir::table::Value;
+use std::sync::Arc;
 
-use super::super::{Fetched, Found, Options, SqlError};
-use super::{finish, planned, planned_with};
+use opaque_pir::table::{ColumnType, Value};
+
+use super::super::{Bounds, Fetched, Found, Options, Source, SqlError};
+use super::{finish, planned, planned_with, source};
 
 fn row(number: u64, sky: &str, temp: i64) -> (u64, Vec<Value>) {
     let mut row = vec![Value::Null; 7];
@@ -120,6 +122,64 @@ fn repetitions_count_once_and_decoys_never() {
         let many = Found { total_rows: 25, rows: vec![row(4, "a", 0)] };
         assert_eq!(cities(sql, vec![many]).unwrap(), expected, "{sql}");
     }
+}
+
+/// Times of a column with and without a fraction, in one of which byte order is not the order of
+/// time as answers show it.
+#[test]
+fn times_are_ordered_as_times_even_when_computed() {
+    let at = |number: u64, text: &str| {
+        let (number, mut row) = row(number, "a", 0);
+        row[5] = Value::parse(ColumnType::Timestamp, text).unwrap();
+        (number, row)
+    };
+    let times = ["2026-11-30T10:00:00Z", "2026-11-30T10:00:00.5Z", "2026-11-30T09:59:59.25Z"];
+    let rows = (0..).zip(times).map(|(number, text)| at(number, text)).collect();
+    let found = || vec![Found { total_rows: 3, rows: Vec::clone(&rows) }];
+    for (sql, expected) in [
+        ("SELECT city FROM weather WHERE sky = 'a' ORDER BY at", ["c2", "c0", "c1"].as_slice()),
+        (
+            "SELECT city FROM weather WHERE sky = 'a' ORDER BY coalesce(at, '') DESC",
+            &["c1", "c0", "c2"],
+        ),
+        ("SELECT MAX(at) FROM weather WHERE sky = 'a'", &["2026-11-30T10:00:00.500000Z"]),
+        ("SELECT city FROM weather WHERE sky = 'a' AND at > '2026-11-30T11:00:00+01:00'", &["c1"]),
+        ("SELECT city FROM weather WHERE sky = 'a' AND at = '2026-11-30T10:00:00.000Z'", &["c0"]),
+    ] {
+        assert_eq!(cities(sql, found()).unwrap(), expected, "{sql}");
+    }
+}
+
+/// The parser writes some texts and names with quotes and backslashes back as other ones.
+#[test]
+fn texts_and_names_reach_sqlite_as_they_were_written() {
+    for text in ["it''s", "''''", "\\'' OR 1 --", "a\\''", "\"\"", "x''''y", "?1", ":p"] {
+        let plain = text.replace("''", "'");
+        let name = plain.replace('"', "\"\"");
+        let sql = format!(
+            "SELECT '{text}' AS \"{name}\" FROM weather \
+             WHERE sky = '{text}' || '' AND '{text}' <> upper('{text}x')"
+        );
+        let plan = planned(&sql).unwrap();
+        let Source::Lookups { values, .. } = source(&plan) else { panic!("{sql}") };
+        assert_eq!(*values, [Value::Text(plain.clone())], "{sql}");
+        let found = Found { total_rows: 1, rows: vec![row(0, &plain, 0)] };
+        let answer = finish(&plan, Fetched::Lookups(vec![found])).unwrap();
+        assert_eq!(answer.rows, [[Value::Text(plain.clone())]], "{sql}");
+        assert_eq!(answer.columns[0].name, plain, "{sql}");
+    }
+}
+
+#[test]
+fn an_endless_statement_is_stopped_and_a_large_answer_refused() {
+    const ENDLESS: &str = "WITH RECURSIVE n(i) AS (SELECT 1 UNION ALL SELECT i + 1 FROM n)";
+    let stopped = Bounds { stop: Arc::new(true.into()), ..Bounds::default() };
+    let plan = planned(&format!("{ENDLESS} SELECT COUNT(*) FROM n")).unwrap();
+    assert_eq!(plan.finish(Vec::new(), &stopped).unwrap_err(), SqlError::Stopped);
+    let small = Bounds { bytes: 1 << 20, ..Bounds::default() };
+    let plan = planned(&format!("{ENDLESS} SELECT i FROM n")).unwrap();
+    let error = plan.finish(Vec::new(), &small).unwrap_err();
+    assert_eq!(error, SqlError::AnswerTooLarge { bytes: 1 << 20 });
 }
 
 #[test]
