@@ -30,7 +30,7 @@ async fn statements_beyond_one_lookup_are_answered() {
         ),
         (
             "SELECT upper(name) AS n, MIN(born), active FROM people WHERE name = 'An' || 'a'",
-            "n,MIN(born),active\nANA,1990-05-01T00:00:00Z,true\n",
+            "n,MIN(born),active\nANA,1990-05-01T00:00:00.000000Z,true\n",
         ),
         (
             "SELECT id FROM people WHERE id = 1 UNION SELECT number FROM orders WHERE person = 1 + 1",

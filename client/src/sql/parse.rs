@@ -5,6 +5,7 @@
 //! after the answers have arrived, by [`Plan::finish`](super::Plan::finish).
 
 mod condition;
+mod grouping;
 mod parentheses;
 mod places;
 mod references;
@@ -14,6 +15,7 @@ use std::ops::ControlFlow;
 use sqlparser::ast::{Query, Statement as Parsed, VisitMut, VisitorMut};
 use sqlparser::dialect::SQLiteDialect;
 use sqlparser::parser::{Parser, ParserError};
+use sqlparser::tokenizer::{Token, Tokenizer};
 
 use self::parentheses::{Names, Parentheses};
 use self::places::Places;
@@ -25,6 +27,9 @@ use super::{Parameters, SqlError, Statement};
 /// takes stack for each level. A statement of this size fits well into a thread's stack of 2 MiB.
 const MAX_BYTES: usize = 32 * 1024;
 
+/// Maximum bytes of a text that a constant expression computes. Some functions take quadratic time.
+const PARSED_TEXT_BYTES: i32 = 64 << 10;
+
 /// Parses one SELECT statement, with the values of its placeholders.
 ///
 /// # Errors
@@ -32,7 +37,7 @@ const MAX_BYTES: usize = 32 * 1024;
 /// sent at this point.
 pub fn parse(sql: &str, parameters: &Parameters) -> Result<Statement, SqlError> {
     let mut tree = query(sql)?;
-    let mut sqlite = Sqlite::new()?;
+    let mut sqlite = Sqlite::new(PARSED_TEXT_BYTES)?;
     let mut names = Names::default();
     visit(&mut tree, &mut names)?;
     let mut places = Places::new(parameters, &sqlite);
@@ -65,6 +70,7 @@ fn query(sql: &str) -> Result<Query, SqlError> {
         return Err(SqlError::TooLong { bytes: sql.len(), limit: MAX_BYTES });
     }
     let syntax = |message: &str| SqlError::Syntax { message: message.to_owned() };
+    refuse_hexadecimal(sql)?;
     let mut statements =
         Parser::parse_sql(&SQLiteDialect {}, sql).map_err(|error| match error {
             ParserError::TokenizerError(text) | ParserError::ParserError(text) => syntax(&text),
@@ -82,6 +88,15 @@ fn query(sql: &str) -> Result<Query, SqlError> {
         }
         (None, _) => Err(syntax("it is empty")),
     }
+}
+
+/// Refuses numbers such as 0x10, which the parser reads as a BLOB or as 0 with a name.
+fn refuse_hexadecimal(sql: &str) -> Result<(), SqlError> {
+    // The parser reports what is no token.
+    let tokens = Tokenizer::new(&SQLiteDialect {}, sql).tokenize().unwrap_or_default();
+    let joined = tokens.windows(2).any(|pair| matches!(pair, [Token::Number(..), Token::Word(_)]));
+    let hexadecimal = tokens.iter().any(|token| matches!(token, Token::HexStringLiteral(_)));
+    refuse(joined || hexadecimal, "a hexadecimal number or BLOB", "write numbers in decimals")
 }
 
 fn refuse(present: bool, what: &str, instead: &'static str) -> Result<(), SqlError> {

@@ -9,10 +9,10 @@
 //! | INT, REAL | the number | exact |
 //! | TEXT, JSON | text | by bytes |
 //! | BOOL | 0 or 1 | as a number |
-//! | TIMESTAMP | RFC 3339 text in UTC, all of a column with or all without a fraction | by instant ([`INSTANT`]) |
+//! | TIMESTAMP | RFC 3339 text in UTC with six digits of a fraction | by instant ([`INSTANT`]) |
 //!
 //! What is computed from a TIMESTAMP column, such as `MIN(at)`, is text without that collation. Its
-//! order is right all the same, because all texts of a column have the same length.
+//! order is right all the same, because all such texts have the same length.
 
 use std::cmp::Ordering;
 use std::collections::{BTreeSet, HashSet};
@@ -33,8 +33,9 @@ use super::{Bounds, OutputColumn, ResultSet, SqlError};
 const INSTANT: &str = "opaque_instant";
 /// Steps of SQLite's machine between two looks at [`Bounds::stop`].
 const STEPS: i32 = 10_000;
-/// Maximum bytes of one text, and of one row.
-const TEXT_BYTES: i32 = 64 << 20;
+/// Maximum bytes of one text in an answer. A single call of a function cannot be stopped, and some
+/// take quadratic time.
+pub(super) const TEXT_BYTES: i32 = 1 << 20;
 
 /// Name of the table with the rows of a reference.
 pub(super) fn table_name(reference: usize) -> String {
@@ -48,15 +49,16 @@ pub(super) struct Sqlite {
 }
 
 impl Sqlite {
-    pub(super) fn new() -> Result<Self, SqlError> {
-        Self::opened().map_err(|error| refused(&error))
+    /// A database whose texts have at most `text_bytes`.
+    pub(super) fn new(text_bytes: i32) -> Result<Self, SqlError> {
+        Self::opened(text_bytes).map_err(|error| refused(&error))
     }
 
-    fn opened() -> rusqlite::Result<Self> {
+    fn opened(text_bytes: i32) -> rusqlite::Result<Self> {
         let mut connection = Connection::open_in_memory()?;
         connection.set_db_config(DbConfig::SQLITE_DBCONFIG_DQS_DML, false)?;
         connection.set_db_config(DbConfig::SQLITE_DBCONFIG_DQS_DDL, false)?;
-        connection.set_limit(Limit::SQLITE_LIMIT_LENGTH, TEXT_BYTES)?;
+        connection.set_limit(Limit::SQLITE_LIMIT_LENGTH, text_bytes)?;
         connection.set_limit(Limit::SQLITE_LIMIT_ATTACHED, 0)?;
         connection.create_collation(INSTANT, by_instant)?;
         connection.execute_batch("PRAGMA temp_store = MEMORY; PRAGMA journal_mode = OFF")?;
@@ -77,9 +79,12 @@ impl Sqlite {
 
     /// The value of an expression without columns. `texts` are its places.
     pub(super) fn constant(&self, expr: &str, texts: &[Place]) -> Option<Literal> {
-        let texts = texts.iter().filter_map(|place| match &place.literal {
-            Literal::Text(text) => Some(text),
-            _ => None,
+        let texts = texts.iter().map(|place| match &place.literal {
+            Literal::Bool(truth) => Stored(Value::Bool(*truth)),
+            literal => Stored(Value::Text(match literal {
+                Literal::Text(text) => text.clone(),
+                other => other.to_string(),
+            })),
         });
         let read = |row: &rusqlite::Row<'_>| {
             Ok(match row.get_ref(0)? {
@@ -131,11 +136,8 @@ impl Sqlite {
         &mut self,
         reference: usize,
         schema: &Schema,
-        rows: impl Iterator<Item = (u64, &'r [Value])> + Clone,
+        rows: impl Iterator<Item = (u64, &'r [Value])>,
     ) -> Result<(), SqlError> {
-        let fractions: Vec<bool> = (0..schema.columns().len())
-            .map(|column| rows.clone().any(|(_, row)| row.get(column).is_some_and(has_fraction)))
-            .collect();
         self.unrestricted(|connection| {
             let name = table_name(reference);
             let columns: Vec<_> = schema.columns().iter().map(declaration).collect();
@@ -150,9 +152,8 @@ impl Sqlite {
             let mut insert = transaction.prepare(&sql)?;
             for (row, cells) in rows {
                 let row = i64::try_from(row).unwrap_or(i64::MAX).saturating_add(1);
-                let row = number.map(|_| Stored(Value::Int(row), false));
-                let cells = cells.iter().cloned().zip(&fractions);
-                let cells = cells.map(|(cell, fraction)| Stored(cell, *fraction));
+                let row = number.map(|_| Stored(Value::Int(row)));
+                let cells = cells.iter().cloned().map(Stored);
                 insert.execute(params_from_iter(row.into_iter().chain(cells)))?;
             }
             drop(insert);
@@ -194,7 +195,7 @@ impl Sqlite {
             }
         }
         let used = statement.parameter_count();
-        let values = values.into_iter().take(used).map(|value| Stored(value, false));
+        let values = values.into_iter().take(used).map(Stored);
         let mut found =
             statement.query(params_from_iter(values)).map_err(|error| refused(&error))?;
         let (mut rows, mut left) = (Vec::new(), bounds.bytes);
@@ -264,9 +265,8 @@ fn quoted(name: &str) -> String {
     format!("\"{}\"", name.replace('"', "\"\""))
 }
 
-/// A value as SQLite stores it. A TIMESTAMP has six digits of a fraction if the second field is true,
-/// and otherwise as many as it needs.
-struct Stored(Value, bool);
+/// A value as SQLite stores it.
+struct Stored(Value);
 
 impl ToSql for Stored {
     fn to_sql(&self) -> rusqlite::Result<ToSqlOutput<'_>> {
@@ -278,20 +278,15 @@ impl ToSql for Stored {
                 ToSqlOutput::Borrowed(ValueRef::Text(text.as_bytes()))
             }
             Value::Bool(truth) => ToSqlOutput::Borrowed(ValueRef::Integer(i64::from(*truth))),
-            Value::Timestamp(micros) => ToSqlOutput::from(instant(*micros, self.1)),
+            Value::Timestamp(micros) => ToSqlOutput::from(instant(*micros)),
         })
     }
 }
 
-fn has_fraction(value: &Value) -> bool {
-    matches!(value, Value::Timestamp(micros) if micros.rem_euclid(1_000_000) != 0)
-}
-
-fn instant(micros: i64, fraction: bool) -> String {
+fn instant(micros: i64) -> String {
     // Every stored timestamp was parsed from text, so it is in range.
     let Some(text) = format_timestamp(micros) else { return micros.to_string() };
     match text.split_once('.') {
-        _ if !fraction => text,
         Some((seconds, digits)) => format!("{seconds}.{:0<6}Z", digits.trim_end_matches('Z')),
         None => format!("{}.000000Z", text.trim_end_matches('Z')),
     }

@@ -34,7 +34,9 @@ impl Condition<'_, '_> {
             }
             Expr::BinaryOp { left, op, right } => self.comparison(left, op, right, negate),
             Expr::InList { expr, list, negated } => self.column(expr).and_then(|column| {
-                if !list.iter().all(|item| self.places.literal(item).is_some()) {
+                // `NOT IN ()` is true, also for NULL.
+                let literal = |item| self.places.literal(item).is_some();
+                if list.is_empty() || !list.iter().all(literal) {
                     return None;
                 }
                 let places = list.iter_mut().map(|item| self.place(item, &column));

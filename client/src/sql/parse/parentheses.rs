@@ -12,7 +12,7 @@ use sqlparser::ast::{
     BinaryOperator, Expr, Ident, Select, SelectItem, Value, ValueWithSpan, VisitorMut,
 };
 
-use super::unsupported;
+use super::{grouping, unsupported};
 use crate::sql::SqlError;
 use crate::sql::statement::{Literal, Place};
 
@@ -34,7 +34,7 @@ impl VisitorMut for Names {
             self.wildcard |=
                 matches!(item, SelectItem::Wildcard(_) | SelectItem::QualifiedWildcard(..));
             if let SelectItem::UnnamedExpr(expr) = item
-                && !matches!(expr, Expr::Identifier(_) | Expr::CompoundIdentifier(_))
+                && !is_column(expr)
             {
                 let alias = Ident::with_quote('"', expr.to_string());
                 let expr = mem::replace(expr, Expr::value(Value::Null));
@@ -51,6 +51,9 @@ impl VisitorMut for Names {
 
     fn pre_visit_expr(&mut self, expr: &mut Expr) -> ControlFlow<SqlError> {
         balance(expr);
+        if let Err(error) = grouping::check(expr) {
+            return ControlFlow::Break(error);
+        }
         ControlFlow::Continue(())
     }
 }
@@ -64,21 +67,21 @@ pub(super) struct Parentheses<'a> {
 impl VisitorMut for Parentheses<'_> {
     type Break = SqlError;
 
-    /// TRUE and FALSE become 1 and 0: SQLite reads them as columns if there are columns of these
-    /// names.
+    /// TRUE and FALSE are places too: SQLite reads them as columns if there are columns of these
+    /// names. Equal literals have one place, so that equal expressions stay equal.
     fn pre_visit_value(&mut self, value: &mut ValueWithSpan) -> ControlFlow<SqlError> {
-        match &mut value.value {
-            Value::Boolean(truth) => {
-                let number = if *truth { "1" } else { "0" };
-                value.value = Value::Number(number.to_owned(), false);
-            }
-            Value::SingleQuotedString(text) => {
-                let literal = Literal::Text(mem::take(text));
-                self.places.push(Place { literal, compared: None });
-                value.value = Value::Placeholder(format!("?{}", self.places.len()));
-            }
-            _ => {}
-        }
+        let literal = match &mut value.value {
+            Value::Boolean(truth) => Literal::Bool(*truth),
+            Value::SingleQuotedString(text) => Literal::Text(mem::take(text)),
+            _ => return ControlFlow::Continue(()),
+        };
+        let place = Place { literal, compared: None };
+        let known = self.places.iter().position(|known| *known == place);
+        let number = known.unwrap_or_else(|| {
+            self.places.push(place);
+            self.places.len() - 1
+        });
+        value.value = Value::Placeholder(format!("?{}", number + 1));
         ControlFlow::Continue(())
     }
 
@@ -117,6 +120,15 @@ impl VisitorMut for Parentheses<'_> {
             *expr = Expr::Nested(Box::new(inner));
         }
         ControlFlow::Continue(())
+    }
+}
+
+/// Whether SQLite names an expression after its column.
+fn is_column(expr: &Expr) -> bool {
+    match expr {
+        Expr::Identifier(_) | Expr::CompoundIdentifier(_) => true,
+        Expr::Nested(expr) | Expr::Collate { expr, .. } => is_column(expr),
+        _ => false,
     }
 }
 

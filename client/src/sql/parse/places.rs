@@ -66,9 +66,12 @@ impl<'a> Places<'a> {
                 _ => None,
             },
             _ if constant(expr) => {
-                let (mut expr, mut texts) = (expr.clone(), Vec::new());
-                visit(&mut expr, &mut Parentheses { places: &mut texts }).ok()?;
-                self.sqlite.constant(&expr.to_string(), &texts)
+                let (mut tree, mut texts) = (expr.clone(), Vec::new());
+                visit(&mut tree, &mut Parentheses { places: &mut texts }).ok()?;
+                let value = self.sqlite.constant(&tree.to_string(), &texts);
+                // Whether an expression has a value depends on its literals, so it may not decide
+                // what is looked up.
+                Some(value.unwrap_or_else(|| Literal::Invalid(shortened(expr))))
             }
             _ => None,
         }
@@ -97,7 +100,11 @@ impl<'a> Places<'a> {
         match self.literal(expr)? {
             Literal::Int(number) => Some(number),
             Literal::Parameter { given, .. } => given.trim().parse().ok(),
-            Literal::Null | Literal::Bool(_) | Literal::Real(_) | Literal::Text(_) => None,
+            Literal::Null
+            | Literal::Bool(_)
+            | Literal::Real(_)
+            | Literal::Text(_)
+            | Literal::Invalid(_) => None,
         }
     }
 
@@ -123,7 +130,6 @@ impl VisitorMut for Places<'_> {
             Value::Placeholder(text) => text,
             Value::Number(_, false)
             | Value::SingleQuotedString(_)
-            | Value::HexStringLiteral(_)
             | Value::Boolean(_)
             | Value::Null => return ControlFlow::Continue(()),
             other => {

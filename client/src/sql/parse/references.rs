@@ -1,11 +1,12 @@
 //! Finds the tables that a statement reads, and what the statement says about each.
 
+use std::collections::HashMap;
 use std::ops::ControlFlow;
 
 use sqlparser::ast::{
     Cte, Distinct, Expr, GroupByExpr, Ident, LimitClause, ObjectName, Offset, OffsetRows, Query,
     Select, SelectItem, SetExpr, TableAlias, TableFactor, TableWithJoins, Value, Visit, Visitor,
-    VisitorMut,
+    VisitorMut, visit_relations,
 };
 
 use super::condition::Condition;
@@ -44,6 +45,7 @@ impl<'a> References<'a> {
         refuse(query.fetch.is_some(), "FETCH", "write LIMIT n")?;
         let limits = self.limit(&mut query.limit_clause)?;
         self.bounds.get_or_insert(limits);
+        check_weights(query)?;
         let mut names = Vec::new();
         for cte in query.with.iter().flat_map(|with| &with.cte_tables) {
             let name = cte.alias.name.value.to_ascii_lowercase();
@@ -55,6 +57,11 @@ impl<'a> References<'a> {
                      the table's",
                 ));
             }
+            refuse(
+                name.starts_with("opaque_"),
+                "a common table expression whose name begins with opaque_",
+                "give it another name",
+            )?;
             names.push(name);
         }
         self.scopes.push(names);
@@ -124,11 +131,16 @@ impl<'a> References<'a> {
             TableFactor::NestedJoin { table_with_joins, .. } => {
                 return self.joined(table_with_joins, found);
             }
-            TableFactor::Derived { lateral: false, .. } => {}
-            TableFactor::Table { name, args: Some(_), .. } if is_json_function(name) => {}
+            TableFactor::Derived { lateral: false, alias, .. } => {
+                found.name(alias.as_ref().map(|alias| &alias.name))?;
+            }
+            TableFactor::Table { name, args: Some(_), alias, .. } if is_json_function(name) => {
+                found.name(alias.as_ref().map(|alias| &alias.name))?;
+            }
             // Parts that `..` skipped (hints, sampling and the like) would appear in the text.
             TableFactor::Table { name, alias, .. } if text == shown(name, alias.as_ref()) => {
                 let written = simple(name)?;
+                found.name(Some(alias.as_ref().map_or(&written, |alias| &alias.name)))?;
                 if !self.is_common(&written.value) {
                     let alias = alias.get_or_insert_with(|| named(written.clone()));
                     refuse(
@@ -165,6 +177,22 @@ struct From {
     references: Vec<(usize, String)>,
     /// Number of tables and subqueries of any kind.
     sources: usize,
+    names: Vec<String>,
+}
+
+impl From {
+    /// Adds the name of a table or subquery. With two equal ones, a condition could belong to either.
+    fn name(&mut self, name: Option<&Ident>) -> Result<(), SqlError> {
+        let Some(name) = name else { return Ok(()) };
+        let lower = name.value.to_ascii_lowercase();
+        refuse(
+            self.names.contains(&lower),
+            &format!("two tables named {name} in one FROM"),
+            "give one of them another name by AS",
+        )?;
+        self.names.push(lower);
+        Ok(())
+    }
 }
 
 impl VisitorMut for References<'_> {
@@ -208,9 +236,32 @@ fn is_json_function(name: &ObjectName) -> bool {
     ["json_each", "json_tree"].iter().any(|known| name.to_string().eq_ignore_ascii_case(known))
 }
 
+/// Refuses common table expressions that stand for very many tables, because SQLite copies an
+/// expression wherever its name is used.
+fn check_weights(query: &Query) -> Result<(), SqlError> {
+    const MOST: u64 = 1_000;
+    let Some(with) = &query.with else { return Ok(()) };
+    let mut weights: HashMap<String, u64> = HashMap::new();
+    for _ in 0..with.cte_tables.len() {
+        for cte in &with.cte_tables {
+            let own = cte.alias.name.value.to_ascii_lowercase();
+            let mut weight: u64 = 1;
+            let _: ControlFlow<()> = visit_relations(&cte.query, |relation| {
+                let name = relation.to_string().to_ascii_lowercase();
+                let more = weights.get(&name).filter(|_| name != own).copied().unwrap_or(1);
+                weight = weight.saturating_add(more);
+                ControlFlow::Continue(())
+            });
+            refuse(weight > MOST, "WITH that multiplies its tables", "use each name less often")?;
+            weights.insert(own, weight);
+        }
+    }
+    Ok(())
+}
+
 /// Whether a common table expression reads a table of this name.
 fn reads(cte: &Cte, name: &str) -> bool {
-    sqlparser::ast::visit_relations(&cte.query, |relation| {
+    visit_relations(&cte.query, |relation| {
         match relation.to_string().to_ascii_lowercase() == name {
             true => ControlFlow::Break(()),
             false => ControlFlow::Continue(()),

@@ -7,7 +7,7 @@ use opaque_pir::table::{ColumnType, Value};
 use sqlparser::ast::{Expr, Query, SelectItem, SetExpr, Value as SqlValue};
 
 use super::{Method, Part, Plan};
-use crate::sql::sqlite::Sqlite;
+use crate::sql::sqlite::{Sqlite, TEXT_BYTES};
 use crate::sql::statement::{Literal, Place, Shape};
 use crate::sql::typed::typed;
 use crate::sql::{Bounds, Fetched, Found, ResultSet, SqlError};
@@ -25,7 +25,7 @@ impl Plan {
         if fetched.len() != self.parts.len() {
             return Err(SqlError::Fetched);
         }
-        let mut sqlite = Sqlite::new()?;
+        let mut sqlite = Sqlite::new(TEXT_BYTES)?;
         let (mut count, mut missing) = (None, None);
         for (number, (part, fetched)) in self.parts.iter().zip(fetched).enumerate() {
             let rows: BTreeMap<u64, Vec<Value>> = match (&part.method, fetched) {
@@ -68,6 +68,7 @@ impl Plan {
             return Err(error.clone());
         }
         let tree = &self.statement.tree;
+        self.check_truth(&tree.to_string())?;
         let text = count.map_or_else(|| tree.to_string(), |count| counted(tree, count));
         let mut arms = Vec::new();
         collect_arms(tree, &tree.body, &mut arms);
@@ -78,6 +79,20 @@ impl Plan {
                 Err(error)
             }
             _ => Ok(answer),
+        }
+    }
+
+    /// Refuses `IS TRUE` over a table with a column named `true`, which SQLite would compare with.
+    fn check_truth(&self, sql: &str) -> Result<(), SqlError> {
+        let words = ["IS TRUE", "IS NOT TRUE", "IS FALSE", "IS NOT FALSE"];
+        let named =
+            |part: &Part| ["true", "false"].iter().any(|name| part.schema.column(name).is_some());
+        match words.iter().any(|word| sql.contains(word)) && self.parts.iter().any(named) {
+            true => Err(SqlError::Unsupported {
+                what: "IS TRUE over a table with a column named TRUE or FALSE".to_owned(),
+                instead: "compare with = 1 or = 0",
+            }),
+            false => Ok(()),
         }
     }
 
@@ -104,7 +119,7 @@ impl Plan {
             return typed(column, literal);
         }
         Ok(match literal {
-            Literal::Null => Value::Null,
+            Literal::Null | Literal::Invalid(_) => Value::Null,
             Literal::Bool(truth) => Value::Bool(*truth),
             Literal::Int(number) => Value::Int(*number),
             Literal::Real(number) => Value::Real(*number),
