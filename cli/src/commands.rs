@@ -121,7 +121,7 @@ enum Command {
     Dev(dev::Arguments),
     /// Show which shards and replicas serve; exit with 0 if every shard does
     Status(status::Arguments),
-    /// Publish a table, or a new epoch of one, from a CSV file
+    /// Publish a table, or a new epoch of one, from files
     Load(load::Arguments),
     /// Answer a SELECT statement
     Query(query::Arguments),

@@ -7,6 +7,7 @@ use std::{
 };
 
 use opaque_client::terminal::escaped;
+use opaque_fetch::SourceFault;
 use thiserror::Error;
 
 use crate::{dev::DevError, text::size};
@@ -20,6 +21,17 @@ pub(crate) enum Failure {
     /// An error of `opaque dev`.
     #[error(transparent)]
     Dev(#[from] DevError),
+    /// A row of a file is invalid.
+    #[error("{error}")]
+    Rows {
+        /// The position and the reason.
+        error: opaque_client::Error,
+        /// How the file is written.
+        dialect: Option<String>,
+    },
+    /// The bytes of a source at a URL cannot be obtained.
+    #[error(transparent)]
+    Fetch(#[from] SourceFault),
     /// An error of standard input or output.
     #[error("{0}")]
     Io(#[from] io::Error),
@@ -61,6 +73,16 @@ impl Failure {
         match self {
             Self::Client(error) => error.hint(),
             Self::Dev(error) => error.hint(),
+            Self::Rows { error, dialect } => match (error.hint(), dialect) {
+                (Some(hint), Some(dialect)) => Some(format!("{hint}; the file was read as {dialect}")),
+                (hint, _) => hint,
+            },
+            Self::Fetch(fault) if fault.is_refused() => Some(
+                "credentials come from the environment: AWS_ACCESS_KEY_ID and AWS_SECRET_ACCESS_KEY for a bucket, \
+                 SOURCE_TOKEN, or SOURCE_USERNAME and SOURCE_PASSWORD for a web server"
+                    .to_owned(),
+            ),
+            Self::Fetch(_) => Some("nothing was loaded".to_owned()),
             Self::BenchMoved => Some("run `opaque-bench` with the same options".to_owned()),
             Self::NotServing(_) => {
                 Some("the nodes' logs say why; those of `opaque dev` are in DATA/logs".to_owned())

@@ -112,8 +112,7 @@ pub enum Error {
 
 /// The error's text, with the file's name in front unless the text already contains it.
 fn located(path: &Path, source: &SourceError) -> String {
-    let (path, text) = (path.display().to_string(), source.to_string());
-    if text.contains(&path) { text } else { format!("{path}: {text}") }
+    if source.names_file() { source.to_string() } else { format!("{}: {source}", path.display()) }
 }
 
 impl Error {

@@ -73,7 +73,7 @@ pub use error::Error;
 #[cfg(not(target_family = "wasm"))]
 pub use execute::{QueryOptions, Timing};
 #[cfg(not(target_family = "wasm"))]
-pub use load::{Published, Rows};
+pub use load::{Place, Published, Rows, RowsBuilder};
 pub use opaque_pir::table::{ColumnType, Value};
 #[cfg(not(target_family = "wasm"))]
 pub use profile::{

@@ -1,12 +1,12 @@
 //! Loads a table: first reads and checks every row, then sends all rows and the commit.
 //!
-//! **Flow.** [`Rows::read_csv`] encodes the whole source in memory, so that an error on its last
-//! line is found before anything is sent. [`Client::load`] streams schema, batches and commit to
+//! **Flow.** [`RowsBuilder::read`] encodes whole files in memory, so that an error on the last line
+//! is found before anything is sent. [`Client::load`] streams schema, batches and commit to
 //! one node and returns the cluster's answer. A stream that breaks before its commit publishes
 //! nothing. A stream that breaks after its commit may still be published, so the client does not
 //! repeat it.
 
-use std::{fs, path::Path};
+use std::{fmt, fs, path::Path};
 
 use bytes::Bytes;
 use opaque_pir::{
@@ -19,7 +19,7 @@ use opaque_proto::v1::{
     LoadCommit, LoadHeader, LoadRequest, LoadResponse, LoadStage, Loaded, RowBatch, load_request,
     load_response,
 };
-use opaque_source::{Bent, CsvSettings, Encoded, Format, Input, Reader};
+use opaque_source::{Bent, Encoded, Reader};
 use tokio::time::timeout;
 use tonic::Status;
 
@@ -42,6 +42,7 @@ pub struct Rows {
     rows: u64,
     bytes: u64,
     longest: Longest,
+    files: Vec<String>,
     bent: Option<Bent>,
 }
 
@@ -49,8 +50,27 @@ pub struct Rows {
 #[derive(Clone, Copy, Default)]
 struct Longest {
     bytes: usize,
-    /// The line of the file on which it begins.
-    line: Option<u64>,
+    /// The number of the file, and the line on which the row begins.
+    place: Option<(usize, u64)>,
+}
+
+/// Where a row begins.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Place {
+    /// The file, if the rows come from several.
+    pub file: Option<String>,
+    /// The line, counted from 1.
+    pub line: u64,
+}
+
+impl fmt::Display for Place {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        let Self { file, line } = self;
+        match file {
+            Some(file) => write!(f, "line {line} of {file}"),
+            None => write!(f, "line {line}"),
+        }
+    }
 }
 
 impl Rows {
@@ -59,32 +79,6 @@ impl Rows {
         let read = |source| Error::Read { path: path.to_owned(), source };
         let text = fs::read_to_string(path).map_err(read)?;
         ddl::parse(&text).map_err(|source| Error::Ddl { path: path.to_owned(), source })
-    }
-
-    /// Reads a whole CSV file (plain, gzip or zstd; `-` is standard input). `on_bytes` receives the
-    /// number of bytes read so far and the file's size if known.
-    ///
-    /// # Errors
-    /// The first error in the file, with its line and column.
-    pub fn read_csv(
-        schema: Schema,
-        path: &Path,
-        csv: CsvSettings,
-        mut on_bytes: impl FnMut(u64, Option<u64>),
-    ) -> Result<Self, Error> {
-        let fault = |source| Error::Source { path: path.to_owned(), source: Box::new(source) };
-        let input = Input::open(path).map_err(fault)?;
-        let reader = Reader::new(input, Format::Csv, &schema, csv).map_err(fault)?;
-        let mut encoded = Encoded::new(reader);
-        let mut rows = RowsBuilder::new(schema);
-        while let Some(row) = encoded.next() {
-            let row = row.map_err(fault)?;
-            let reader = encoded.reader();
-            rows.add(row, Some(reader.line()));
-            on_bytes(reader.bytes_read(), reader.total_bytes());
-        }
-        let bent = encoded.reader().bent();
-        Ok(Self { bent, ..rows.finish() })
     }
 
     /// The same rows, for clients with this link speed. The shape of the matrices is chosen for it.
@@ -102,7 +96,8 @@ impl Rows {
         self.rows == 0
     }
 
-    /// Number of records, the header included, that only the lenient parser accepts.
+    /// Number of records, headers included, that only the lenient parser accepts, and the line of
+    /// the first.
     pub fn bent(&self) -> Option<Bent> {
         self.bent
     }
@@ -112,10 +107,12 @@ impl Rows {
         self.bytes
     }
 
-    /// The line on which the longest row begins, or the first of them if several are equally long.
-    /// `None` if the rows do not come from a file.
-    pub fn longest_line(&self) -> Option<u64> {
-        self.longest.line
+    /// Where the longest row begins, or the first of them if several are equally long. `None` if
+    /// the rows do not come from a file.
+    pub fn longest(&self) -> Option<Place> {
+        let (file, line) = self.longest.place?;
+        let file = self.files.get(file).filter(|_| self.files.len() > 1).cloned();
+        Some(Place { file, line })
     }
 
     /// The table's costs for the nodes, computed with the planner that the nodes use. The nodes
@@ -137,6 +134,7 @@ impl Rows {
 /// Builds [`Rows`] one row at a time.
 pub struct RowsBuilder {
     done: Rows,
+    encoded: Option<Encoded>,
     batch: RowBatch,
     batch_bytes: usize,
 }
@@ -151,9 +149,41 @@ impl RowsBuilder {
             rows: 0,
             bytes: 0,
             longest: Longest::default(),
+            files: Vec::new(),
             bent: None,
         };
-        Self { done, batch: RowBatch::default(), batch_bytes: 0 }
+        Self { done, encoded: None, batch: RowBatch::default(), batch_bytes: 0 }
+    }
+
+    /// Adds all rows of a file. Its KEY values must differ from those of files that were added
+    /// before. `on_bytes` receives the number of bytes read so far and the file's size if known.
+    ///
+    /// # Errors
+    /// The first error in the file, with its line and column.
+    pub fn read(
+        &mut self,
+        reader: Reader,
+        mut on_bytes: impl FnMut(u64, Option<u64>),
+    ) -> Result<(), Error> {
+        let path = reader.name().to_owned();
+        self.done.files.push(path.clone());
+        let mut encoded = match self.encoded.take() {
+            None => Encoded::new(reader),
+            Some(before) => before.followed_by(reader),
+        };
+        while let Some(row) = encoded.next() {
+            let fault = |source| Error::Source { path: (&path).into(), source: Box::new(source) };
+            let row = row.map_err(fault)?;
+            let reader = encoded.reader();
+            self.add(row, Some(reader.line()));
+            on_bytes(reader.bytes_read(), reader.total_bytes());
+        }
+        if let Some(Bent { records, first_line }) = encoded.reader().bent() {
+            let bent = self.done.bent.get_or_insert(Bent { records: 0, first_line });
+            bent.records += records;
+        }
+        self.encoded = Some(encoded);
+        Ok(())
     }
 
     /// Adds a row and returns the size of its encoding.
@@ -169,7 +199,7 @@ impl RowsBuilder {
 
     /// Finishes, and returns all rows.
     pub fn finish(self) -> Rows {
-        let Self { mut done, batch, batch_bytes: _ } = self;
+        let Self { mut done, encoded: _, batch, batch_bytes: _ } = self;
         if !batch.rows.is_empty() {
             done.batches.push(batch);
         }
@@ -179,7 +209,9 @@ impl RowsBuilder {
     /// Adds an encoded row and its line in the file.
     fn add(&mut self, row: Vec<u8>, line: Option<u64>) {
         if row.len() > self.done.longest.bytes {
-            self.done.longest = Longest { bytes: row.len(), line };
+            let file = self.done.files.len().saturating_sub(1);
+            let place = line.map(|line| (file, line));
+            self.done.longest = Longest { bytes: row.len(), place };
         }
         self.done.rows += 1;
         self.done.bytes += row.len() as u64;
@@ -225,7 +257,8 @@ impl Client {
         rows: Rows,
         on_event: &OnEvent,
     ) -> Result<Loaded, CallError> {
-        let Rows { schema, link, batches, rows: total, bytes: _, longest: _, bent: _ } = rows;
+        let Rows { schema, link, batches, rows: total, bytes: _, longest: _, files: _, bent: _ } =
+            rows;
         let header = LoadHeader { schema: Some((&schema).into()), link_mbits: link.mbits() };
         let sent = on_event.clone();
         let mut done = 0;
@@ -278,7 +311,6 @@ fn event(stage: LoadStage, done: u64, total: u64) -> Option<Event> {
 #[cfg(test)]
 mod tests {
     use opaque_pir::table::{Column, ColumnType, Role, decode_row};
-    use opaque_source::{Null, Quotes};
 
     use super::*;
 
@@ -309,16 +341,20 @@ mod tests {
         }
     }
 
+    fn read(rows: &mut RowsBuilder, path: &Path) -> Result<u64, Error> {
+        let reader = Reader::open(path, &schema(), "").unwrap();
+        let mut told = 0;
+        rows.read(reader, |bytes, _| told = bytes).map(|()| told)
+    }
+
     #[test]
-    fn a_csv_file_is_read_whole_or_not_at_all() {
+    fn a_file_is_read_whole_or_not_at_all() {
         let dir = tempfile::tempdir().unwrap();
         let path = dir.path().join("t.csv");
         let read = |text: &str| {
             fs::write(&path, text).unwrap();
-            let mut told = 0;
-            let csv = CsvSettings { null: Null::Empty, quotes: Quotes::Strict };
-            let rows = Rows::read_csv(schema(), &path, csv, |bytes, _| told = bytes);
-            rows.map(|rows| (rows.len(), told))
+            let mut rows = RowsBuilder::new(schema());
+            read(&mut rows, &path).map(|told| (rows.finish().len(), told))
         };
         assert_eq!(read("k\na\nb\n").unwrap(), (2, 6));
         let error = read("k\na\n\"x\ny\"\nc\na\n").unwrap_err();
@@ -330,6 +366,29 @@ mod tests {
             "{text}"
         );
         assert_eq!(error.hint().unwrap(), "nothing was loaded");
+    }
+
+    #[test]
+    fn several_files_make_one_table_and_places_name_the_file() {
+        let dir = tempfile::tempdir().unwrap();
+        let file = |name: &str, text: &str| {
+            let path = dir.path().join(name);
+            fs::write(&path, text).unwrap();
+            path
+        };
+        let (a, b) = (file("a.csv", "k\na\nlongest\n"), file("b.jsonl", "{\"k\":\"b\"}\n"));
+        let mut rows = RowsBuilder::new(schema());
+        read(&mut rows, &a).unwrap();
+        assert_eq!(rows.done.longest().unwrap().to_string(), "line 3");
+        read(&mut rows, &b).unwrap();
+        let place = format!("line 3 of {}", a.display());
+        assert_eq!(rows.done.longest().unwrap().to_string(), place);
+        let error = read(&mut rows, &file("c.csv", "k\nc\nb\n")).unwrap_err().to_string();
+        assert!(
+            error.contains("c.csv: line 3, column k: duplicates the value of line 1 of"),
+            "{error}"
+        );
+        assert!(error.contains("b.jsonl, but k is a KEY"), "{error}");
     }
 
     #[test]

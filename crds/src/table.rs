@@ -1,5 +1,6 @@
 //! `OpaqueTable`: one table of a cluster and the source of its rows.
 
+mod dialect;
 mod prepare;
 pub mod report;
 mod schema;
@@ -9,6 +10,7 @@ mod state;
 use kube::{CustomResource, KubeSchema};
 use serde::{Deserialize, Serialize};
 
+pub use dialect::Dialect;
 pub use prepare::{Prepare, PrepareResources};
 pub use schema::{Column, ColumnType, Role, Schema};
 pub use source::{Compression, Format, Source};

@@ -6,14 +6,14 @@ use std::io::Cursor;
 
 use libfuzzer_sys::fuzz_target;
 use opaque_fuzz::schema;
-use opaque_source::{Compression, CsvSettings, Encoded, Format, Input, Null, Quotes, Reader};
+use opaque_source::{Compression, Encoded, Format, Input, Quotes, Reader, Settings};
 
 /// Maximum bytes of an error, including the file's name.
 const ERROR_BYTES: usize = 2048;
 
 fuzz_target!(|input: &[u8]| {
     let Some((choice, bytes)) = input.split_first() else { return };
-    let format = if choice & 1 == 0 { Format::Csv } else { Format::Jsonl };
+    let format = if choice & 1 == 0 { Format::Csv } else { Format::Json };
     let quotes = if choice & 2 == 0 { Quotes::Strict } else { Quotes::Lenient };
     let compression = match choice & 12 {
         4 => Compression::Gzip,
@@ -22,8 +22,10 @@ fuzz_target!(|input: &[u8]| {
     };
     let source = Cursor::new(bytes.to_vec());
     let input = Input::stream("f".to_owned(), source, None, compression);
-    let csv = CsvSettings { null: Null::Empty, quotes };
-    let error = match input.and_then(|input| Reader::new(input, format, &schema(), csv)) {
+    let ignore_extra = choice & 16 != 0;
+    let settings = Settings { quotes, ignore_extra, ..Settings::default() };
+    let reader = input.and_then(|input| Reader::new(input, Some(format), &schema(), &settings));
+    let error = match reader {
         Err(error) => error,
         Ok(reader) => match Encoded::new(reader).find_map(Result::err) {
             Some(error) => error,

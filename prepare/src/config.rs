@@ -9,6 +9,7 @@ use clap::builder::TypedValueParser;
 use clap::{Parser, ValueEnum, value_parser};
 use opaque_crds::table::Schema;
 use opaque_pir::cost::Link;
+use opaque_source::Dialect;
 
 /// Builds an epoch of a table from a file and publishes it in a cluster's store.
 ///
@@ -37,6 +38,13 @@ pub struct Config {
     /// Format of the source.
     #[arg(long, value_enum, default_value = "csv")]
     pub format: Format,
+    /// How delimited text is written, as JSON in the form of spec.source.dialect of an OpaqueTable.
+    /// What is not set is detected.
+    #[arg(long, value_name = "JSON", default_value = "{}", value_parser = dialect)]
+    pub dialect: Dialect,
+    /// Skip columns of the source that the schema does not name.
+    #[arg(long)]
+    pub ignore_extra: bool,
     /// Compression of the source.
     #[arg(long, value_enum, default_value = "none")]
     pub compression: Compression,
@@ -88,10 +96,13 @@ pub struct Config {
 /// Format of a source.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, ValueEnum)]
 pub enum Format {
-    /// Comma-separated values with a header line.
+    /// Delimited text, such as comma-separated values.
     Csv,
-    /// One JSON object per line.
-    Jsonl,
+    /// JSON objects one after another, or one array of objects.
+    #[value(alias = "jsonl")]
+    Json,
+    /// Apache Parquet.
+    Parquet,
 }
 
 /// Compression of a source.
@@ -148,6 +159,11 @@ fn schema(json: &str) -> Result<Schema, String> {
     serde_json::from_str(json).map_err(refused)
 }
 
+fn dialect(json: &str) -> Result<Dialect, String> {
+    let refused = |error| format!("not the JSON of a source's dialect: {error}");
+    serde_json::from_str(json).map_err(refused)
+}
+
 fn epochs(list: &str) -> Result<BTreeSet<u64>, String> {
     let refused =
         |number| format!("{number:?} is not an epoch; write numbers with commas, such as 3,4");
@@ -196,12 +212,40 @@ mod tests {
             "--run=abc",
         ])
         .unwrap();
-        assert_eq!((config.format, config.compression), (Format::Jsonl, Compression::Zstd));
+        assert_eq!((config.format, config.compression), (Format::Json, Compression::Zstd));
         assert_eq!((config.retain, config.keep), (5, BTreeSet::from([3, 4])));
         assert_eq!(config.link.mbits(), 20);
         let lease = LeaseName { namespace: "ns".to_owned(), name: "t-prepare".to_owned() };
         assert_eq!((config.report, config.run.as_str()), (Some(lease), "abc"));
         assert!(parse(&[SCHEMA, "--keep="]).unwrap().keep.is_empty());
+    }
+
+    /// The custom resource and the reader define the same settings, in crates that do not know each
+    /// other.
+    #[test]
+    fn a_dialect_is_read_as_a_table_declares_it() {
+        let declared = opaque_crds::table::Dialect {
+            delimiter: Some("tab".to_owned()),
+            quote: Some("'".to_owned()),
+            comment: Some("none".to_owned()),
+            header: Some(false),
+            columns: vec!["a".to_owned(), "b c".to_owned()],
+            skip: Some(2),
+        };
+        let flag = format!("--dialect={}", serde_json::to_string(&declared).unwrap());
+        let read = parse(&[SCHEMA, &flag]).unwrap().dialect;
+        let expected = Dialect {
+            delimiter: "\t".parse().ok(),
+            quote: Some(opaque_source::Mark::Byte(b'\'')),
+            comment: Some(opaque_source::Mark::None),
+            header: Some(false),
+            columns: declared.columns,
+            skip: 2,
+        };
+        assert_eq!(read, expected);
+        assert_eq!(parse(&[SCHEMA]).unwrap().dialect, Dialect::default());
+        let error = parse(&[SCHEMA, r#"--dialect={"delimiter":""}"#]).unwrap_err().to_string();
+        assert!(error.contains("write one ASCII character"), "{error}");
     }
 
     #[test]

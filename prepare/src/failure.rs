@@ -1,14 +1,14 @@
 //! Why a run failed, and who can fix it.
 
 use opaque_crds::table::report::Reason;
+use opaque_fetch::SourceFault;
 use opaque_pir::index::PlanError;
 use opaque_pir::table::SchemaError;
 use opaque_source::SourceError;
 use opaque_store::StoreError;
+use opaque_store::error::FailureKind;
 use opaque_store::prepare::PrepareError;
 use thiserror::Error;
-
-use crate::source::SourceFault;
 
 /// Why a run failed. Nothing was published.
 #[derive(Debug, Error)]
@@ -82,12 +82,14 @@ impl Failure {
     /// The reason, which tells who can fix the failure.
     pub(crate) fn reason(&self) -> Reason {
         match self {
-            Self::Source(fault) => fault.reason(),
+            Self::Source(fault) => reason_of(fault),
             Self::Rows { source, .. } => match **source {
                 SourceError::Open { .. }
                 | SourceError::Read { .. }
                 | SourceError::NotCompressed { .. }
                 | SourceError::Format { .. }
+                | SourceError::Page { .. }
+                | SourceError::Parquet { .. }
                 | SourceError::Compression { .. } => Reason::SourceUnreadable,
                 SourceError::RowTooLarge { .. } => Reason::TooLarge,
                 _ => Reason::SchemaMismatch,
@@ -108,6 +110,31 @@ impl Failure {
                 Reason::Internal
             }
         }
+    }
+}
+
+/// Who can fix a source.
+fn reason_of(fault: &SourceFault) -> Reason {
+    match fault {
+        fault if fault.is_forbidden() => Reason::SourceForbidden,
+        SourceFault::Missing { .. } => Reason::SourceNotFound,
+        SourceFault::Answered { status, .. } => match status.as_u16() {
+            404 | 410 => Reason::SourceNotFound,
+            401 | 403 | 407 => Reason::SourceRefused,
+            _ => Reason::SourceUnreadable,
+        },
+        SourceFault::Bucket { kind, .. } => match kind {
+            FailureKind::NotFound | FailureKind::NoBucket => Reason::SourceNotFound,
+            FailureKind::Refused => Reason::SourceRefused,
+            FailureKind::Unreachable | FailureKind::Full | FailureKind::Other => {
+                Reason::SourceUnreadable
+            }
+        },
+        SourceFault::Url(_)
+        | SourceFault::NoFile { .. }
+        | SourceFault::Settings { .. }
+        | SourceFault::Broken { .. } => Reason::SourceUnreadable,
+        SourceFault::TooLarge { .. } => Reason::TooLarge,
     }
 }
 

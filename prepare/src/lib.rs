@@ -1,6 +1,6 @@
 //! One run of `opaque-prepare`: reads a source, publishes an epoch, and reports it.
 //!
-//! **Flow.** [`config`] → `source` (bytes from a file, a web server or a bucket) → rows, checked
+//! **Flow.** [`config`] → [`opaque_fetch`] (bytes from a file, a web server or a bucket) → rows, checked
 //! and encoded in memory → [`opaque_store::prepare`] → old epochs removed → `report` on a Lease, or
 //! on standard error when the program is run by hand.
 //!
@@ -15,7 +15,6 @@
 //! - [`config`]: the command line;
 //! - `run`: one run, from its start to its report;
 //! - `publish`: from a source to a published epoch;
-//! - `source`: a file, a web server or a bucket as a stream of bytes;
 //! - `failure`: why a run failed, and who can fix it;
 //! - `report`: progress and result, written to the Lease. The report's format is
 //!   [`opaque_crds::table::report`].
@@ -26,6 +25,5 @@ mod failure;
 mod publish;
 mod report;
 mod run;
-mod source;
 
 pub use run::{Outcome, run};

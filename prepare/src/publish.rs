@@ -8,9 +8,10 @@ use jiff::Timestamp;
 use k8s_openapi::apimachinery::pkg::apis::meta::v1::Time;
 use opaque_crds::table::report::Stage;
 use opaque_crds::table::{self as crd, Epoch, IndexGeometry, QueryCost};
+use opaque_fetch::{Request, Source};
 use opaque_pir::index::Weight;
 use opaque_pir::table::{Column, ColumnType, Role, Schema};
-use opaque_source::{CsvSettings, Encoded, Null, Quotes, Reader};
+use opaque_source::{Encoded, Reader};
 use opaque_store::prepare::{self, Load};
 use opaque_store::{Credentials, Manifest, Settings, Store, StoreError, UnixMillis, Writer};
 use rand::SeedableRng;
@@ -19,7 +20,6 @@ use rand::rngs::{StdRng, SysRng};
 use crate::config::{Compression, Config, Format};
 use crate::failure::Failure;
 use crate::report::{Done, Progress};
-use crate::source::{self, Source};
 
 /// Memory that a row needs in addition to its bytes.
 const ROW_OVERHEAD: usize = 64;
@@ -107,30 +107,43 @@ async fn read(
     schema: &Schema,
     progress: Progress,
 ) -> Result<Vec<Vec<u8>>, Failure> {
-    let source = Source::connect(config, settings).await?;
+    let request = Request {
+        url: config.source.clone(),
+        allow_local: config.allow_local_sources,
+        share_store_credentials: config.share_store_credentials,
+        max_bytes: config.max_source,
+        timeout: config.source_timeout,
+        agent: concat!("opaque-prepare/", env!("CARGO_PKG_VERSION")),
+    };
+    let source = Source::connect(&request, settings).await?;
     let (name, fault) = (source.name().to_owned(), source.fault());
     let format = match config.format {
         Format::Csv => opaque_source::Format::Csv,
-        Format::Jsonl => opaque_source::Format::Jsonl,
+        Format::Json => opaque_source::Format::Json,
+        Format::Parquet => opaque_source::Format::Parquet,
     };
     let compression = match config.compression {
         Compression::None => opaque_source::Compression::None,
         Compression::Gzip => opaque_source::Compression::Gzip,
         Compression::Zstd => opaque_source::Compression::Zstd,
     };
+    let (dialect, ignore_extra) = (config.dialect.clone(), config.ignore_extra);
+    let reading = opaque_source::Settings { dialect, ignore_extra, ..Default::default() };
     // Set when this future is dropped, which does not cancel a blocking task.
     let gone = Gone(Arc::default());
     let (schema, is_gone, memory) = (schema.clone(), Arc::clone(&gone.0), config.row_memory());
     let reading = tokio::task::spawn_blocking(move || {
         let refused = |error| {
             // The fault that broke the stream is more precise than its reader's error.
-            let fault = source::take(&fault).map(Failure::Source);
+            let fault = opaque_fetch::take(&fault).map(Failure::Source);
             let source = Box::new(error);
             fault.unwrap_or(Failure::Rows { source_name: name.clone(), source })
         };
         let input = source.into_input(compression).map_err(refused)?;
-        let csv = CsvSettings { null: Null::Empty, quotes: Quotes::Strict };
-        let reader = Reader::new(input, format, &schema, csv).map_err(refused)?;
+        let reader = Reader::new(input, Some(format), &schema, &reading).map_err(refused)?;
+        if let Some(dialect) = reader.dialect() {
+            tracing::info!(%dialect, "the source's dialect");
+        }
         let mut encoded = Encoded::new(reader);
         let (mut rows, mut bytes) = (Vec::new(), 0);
         while let Some(row) = encoded.next() {

@@ -69,6 +69,9 @@ fn answer(path: &str, address: SocketAddr) -> String {
         }
         "secret.csv" => ok(&format!("{MARKER}=1\n")),
         "quote.csv" => ok(&format!("city,temp\nOslo,3\n\"{MARKER},4\n")),
+        "page" => ok(&format!("<!doctype html><p>{MARKER}</p>\n")),
+        "semicolon.csv" => ok("temp;city;more\n3;Oslo;x\n"),
+        "doubt.csv" => ok(&format!("city,temp\n'{MARKER}',3\n")),
         "value.csv" => ok(&format!("city,temp\nOslo,{MARKER}\n")),
         // The metadata server of a machine in AWS: a token, the machine's role, and the role's
         // credentials.
@@ -131,6 +134,15 @@ fn reports_are_as_in_the_golden_file() {
         ("allowed", server.url("localhost", "good.csv"), local, &[]),
         ("no table", server.url("127.0.0.1", "secret.csv"), local, &[]),
         ("an open quote", server.url("127.0.0.1", "quote.csv"), local, &[]),
+        ("a page", server.url("127.0.0.1", "page"), local, &[]),
+        ("another dialect", server.url("127.0.0.1", "semicolon.csv"), local, &[]),
+        (
+            "another dialect",
+            server.url("127.0.0.1", "semicolon.csv"),
+            &["--allow-local-sources", "--ignore-extra", "--dialect={\"delimiter\":\";\"}"],
+            &[],
+        ),
+        ("two dialects", server.url("127.0.0.1", "doubt.csv"), local, &[]),
         ("a wrong value", server.url("127.0.0.1", "value.csv"), local, &[]),
         ("refused", server.url("127.0.0.1", "refused"), local, &[]),
         ("redirected to an address", "http://files.test/to-address".into(), &[], &proxied),

@@ -9,7 +9,7 @@ use std::hint::black_box;
 use std::io::{self, Write as _};
 use std::time::{Duration, Instant};
 
-use opaque_source::tokens::{Dialect, Quotes, Tokenizer};
+use opaque_source::tokens::{Quotes, Syntax, Tokenizer};
 
 const PASSES: usize = 15;
 const BYTES: usize = 32 << 20;
@@ -64,7 +64,7 @@ fn words(n: usize, count: usize) -> String {
 
 /// Rows and bytes of fields.
 fn tokens(bytes: &[u8]) -> usize {
-    let mut tokens = Tokenizer::new(bytes, Dialect::CSV, Quotes::Strict, 1 << 24);
+    let mut tokens = Tokenizer::new(bytes, Syntax::CSV, Quotes::Strict, 1 << 24);
     let mut total = 0;
     while let Some(record) = tokens.read().expect("valid") {
         total += 1 + black_box(&record).fields().map(<[u8]>::len).sum::<usize>();

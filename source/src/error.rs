@@ -64,6 +64,12 @@ pub enum SourceError {
         /// What to do.
         remedy: &'static str,
     },
+    /// The file is an HTML page.
+    #[error("{path} is an HTML page: does the address lead to a page about the file?")]
+    Page {
+        /// The file.
+        path: String,
+    },
     /// The file ends early, cannot be decompressed, or cannot be read.
     #[error("cannot read {path}{}: {source}", beyond(*line))]
     Read {
@@ -88,6 +94,76 @@ pub enum SourceError {
         /// The differences.
         mismatch: Box<HeaderMismatch>,
     },
+    /// The names of `--columns` are not those of the schema.
+    #[error("the columns given for {path} do not fit the schema:{mismatch}")]
+    Names {
+        /// The file.
+        path: String,
+        /// The differences.
+        mismatch: Box<HeaderMismatch>,
+    },
+    /// Two dialects fit the file, and give different values.
+    #[error(
+        "cannot tell how {path} is written: {first}, or {second}; set its {setting} (--{setting}){}",
+        or_none(setting)
+    )]
+    Dialect {
+        /// The file.
+        path: String,
+        /// A dialect.
+        first: String,
+        /// Another one.
+        second: String,
+        /// The setting that decides.
+        setting: &'static str,
+    },
+    /// A record may be written in another dialect than the records before it.
+    #[error(
+        "line {line}: cannot tell whether {mark} is a {setting} here or data; set the file's {setting} (--{setting}){}",
+        or_none(setting)
+    )]
+    Undeclared {
+        /// Line on which the record begins.
+        line: u64,
+        /// The character.
+        mark: char,
+        /// The setting that decides.
+        setting: &'static str,
+    },
+    /// The characters of a dialect exclude each other.
+    #[error(
+        "cannot read {path} in this dialect: delimiter, quote and comment must be different ASCII characters"
+    )]
+    Marks {
+        /// The file.
+        path: String,
+    },
+    /// This program is built without support for Parquet.
+    #[error("{path} is Parquet, which this build of the program does not read: write it as CSV")]
+    NoParquet {
+        /// The file.
+        path: String,
+    },
+    /// A Parquet file is damaged, or uses a part of the format that is not supported.
+    #[error("cannot read the Parquet file {path}: {reason}")]
+    Parquet {
+        /// The file.
+        path: String,
+        /// What its reader says.
+        reason: String,
+    },
+    /// A column of a Parquet file has a type that does not fit the column.
+    #[error("{path}, column {column}: {found} cannot be read as {expected}")]
+    ParquetColumn {
+        /// The file.
+        path: String,
+        /// The column.
+        column: String,
+        /// The type in the file.
+        found: String,
+        /// The type in the schema, or what would fit.
+        expected: &'static str,
+    },
     /// A quoted field is never closed.
     #[error(
         "{quote}: the quote that opens here is never closed; close it, or, if it is data, put the field in quotes and double the quote"
@@ -110,15 +186,18 @@ pub enum SourceError {
     },
     /// A record has too few or too many fields.
     #[error(
-        "line {line}: {found} fields, but the header names {expected} columns; check for a missing or unquoted comma or quote"
+        "line {line}: {found} fields, but {} {expected}; check for a missing delimiter, or one that is data and not in quotes",
+        if *has_header { "the header has" } else { "expected" }
     )]
     Fields {
         /// Line on which the record begins.
         line: u64,
-        /// Number of columns.
+        /// Number of fields that every record should have.
         expected: usize,
         /// Number of fields.
         found: usize,
+        /// Whether the header decides how many there should be.
+        has_header: bool,
     },
     /// A field is not UTF-8.
     #[error(
@@ -167,8 +246,8 @@ pub enum SourceError {
         /// The quote that opens its last field.
         quote: Option<Position>,
     },
-    /// A line is not a JSON object.
-    #[error("line {line}: expected a JSON object on one line: {reason}")]
+    /// A row is not a JSON object.
+    #[error("line {line}: expected a JSON object: {reason}")]
     Json {
         /// The line.
         line: u64,
@@ -176,9 +255,13 @@ pub enum SourceError {
         character: usize,
         /// Position and reason.
         reason: String,
+        /// Whether the text ends too early.
+        is_cut: bool,
     },
     /// An object has keys that do not name columns.
-    #[error("line {line}: unknown keys: {unknown}; the schema has {expected}")]
+    #[error(
+        "line {line}: unknown keys: {unknown}; --ignore-extra skips them; the schema has {expected}"
+    )]
     Keys {
         /// The line.
         line: u64,
@@ -217,7 +300,8 @@ pub enum SourceError {
     },
     /// A value of a KEY column occurs twice.
     #[error(
-        "line {line}, column {column}: duplicates the value of line {first_line}, but {column} is a KEY"
+        "line {line}, column {column}: duplicates the value of line {first_line}{}, but {column} is a KEY",
+        of_file(first_file.as_deref())
     )]
     DuplicateKey {
         /// The column.
@@ -226,10 +310,47 @@ pub enum SourceError {
         line: u64,
         /// Line of the first row.
         first_line: u64,
+        /// The file of the first row, if it is another one.
+        first_file: Option<String>,
     },
 }
 
 impl SourceError {
+    /// Whether the text begins with the file's name or contains it.
+    pub fn names_file(&self) -> bool {
+        match self {
+            Self::Open { .. }
+            | Self::NotCompressed { .. }
+            | Self::Compression { .. }
+            | Self::Format { .. }
+            | Self::NotCsv { .. }
+            | Self::Page { .. }
+            | Self::Read { .. }
+            | Self::Empty { .. }
+            | Self::Header { .. }
+            | Self::Names { .. }
+            | Self::Dialect { .. }
+            | Self::NoParquet { .. }
+            | Self::Parquet { .. }
+            | Self::ParquetColumn { .. }
+            | Self::Marks { .. } => true,
+            Self::Unclosed { .. }
+            | Self::Followed { .. }
+            | Self::Fields { .. }
+            | Self::Undeclared { .. }
+            | Self::Utf8 { .. }
+            | Self::Null { .. }
+            | Self::Value { .. }
+            | Self::TooLong { .. }
+            | Self::Json { .. }
+            | Self::Keys { .. }
+            | Self::Repeated { .. }
+            | Self::Row { .. }
+            | Self::RowTooLarge { .. }
+            | Self::DuplicateKey { .. } => false,
+        }
+    }
+
     /// The error's text for a status, which may be readable by more people than the file. It
     /// contains lines, positions and names of the schema, but nothing from the file's contents.
     /// `path` is the caller's name for the file.
@@ -243,39 +364,68 @@ impl SourceError {
             Self::Header { path, mismatch } => {
                 format!("the header of {path} does not fit the schema:{}", mismatch.for_status())
             }
+            Self::Names { path, mismatch } => format!(
+                "the columns given for {path} do not fit the schema:{}",
+                mismatch.for_status()
+            ),
             Self::Value { line, column, expected, found: _ } => {
                 format!("line {line}, column {column}: expected {expected}")
             }
-            Self::Json { line, character, reason: _ } => format!(
-                "line {line}: expected a JSON object on one line; see its character {character}"
-            ),
+            Self::Json { line, character, reason: _, is_cut: _ } => {
+                format!("line {line}: expected a JSON object; see character {character}")
+            }
             Self::Keys { line, unknown: _, count, expected } => {
                 format!(
-                    "line {line}: keys that are not columns: {count}; the schema has {expected}"
+                    "line {line}: keys that are not columns: {count}; ignoreExtra skips them; the schema has {expected}"
                 )
+            }
+            Self::Dialect { path, first, second, setting } => format!(
+                "cannot tell how {path} is written: {first}, or {second}; set dialect.{setting}"
+            ),
+            Self::Undeclared { line, mark, setting } => format!(
+                "line {line}: cannot tell whether {mark} is a {setting} here or data; set dialect.{setting}"
+            ),
+            // The reader's text may quote the file.
+            Self::Parquet { path, reason: _ } => {
+                format!("cannot read the Parquet file {path}: it is damaged or not supported")
             }
             // These texts contain only numbers, names of the schema and fixed words.
             Self::NotCompressed { path: _, format: _ }
             | Self::Compression { path: _, declared: _, found: _ }
             | Self::Format { path: _, within: _, found: _, remedy: _ }
             | Self::NotCsv { path: _, found: _, remedy: _ }
+            | Self::Page { path: _ }
             | Self::Empty { path: _ }
             | Self::Unclosed { quote: _ }
             | Self::Followed { quote: _, closed: _, remedy: _ }
-            | Self::Fields { line: _, expected: _, found: _ }
+            | Self::Fields { line: _, expected: _, found: _, has_header: _ }
+            | Self::Marks { path: _ }
+            | Self::NoParquet { path: _ }
+            | Self::ParquetColumn { path: _, column: _, found: _, expected: _ }
             | Self::Utf8 { line: _, column: _ }
             | Self::Null { line: _, column: _, declared: _, remedy: _ }
             | Self::TooLong { line: _, limit: _, quote: _ }
             | Self::Repeated { line: _, column: _ }
             | Self::Row { line: _, source: _ }
             | Self::RowTooLarge { line: _, bytes: _ }
-            | Self::DuplicateKey { column: _, line: _, first_line: _ } => self.to_string(),
+            | Self::DuplicateKey { column: _, line: _, first_line: _, first_file: _ } => {
+                self.to_string()
+            }
         }
     }
 }
 
 fn beyond(line: u64) -> String {
     if line == 0 { String::new() } else { format!(" beyond line {line}") }
+}
+
+fn of_file(file: Option<&str>) -> String {
+    file.map(|file| format!(" of {file}")).unwrap_or_default()
+}
+
+/// How to say that a quote or comment is data.
+fn or_none(setting: &str) -> &'static str {
+    if setting == "delimiter" { "" } else { ", or to none if it is data" }
 }
 
 fn too_long(quote: Option<Position>) -> String {

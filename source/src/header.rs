@@ -1,15 +1,14 @@
-//! Matches the header of a CSV file with the columns of a schema, by name and ignoring ASCII case.
+//! Matches the header of delimited text with the columns of a schema, by name and ignoring ASCII case.
 
 mod cause;
 
-use std::collections::HashMap;
+use std::collections::{HashMap, HashSet};
 use std::fmt;
 
 use opaque_pir::table::Schema;
 
 pub use self::cause::Cause;
 use crate::shown::Names;
-use crate::tokens::Record;
 
 /// How a header and a schema differ.
 #[derive(Debug)]
@@ -30,10 +29,12 @@ pub struct HeaderMismatch {
     pub found: Names,
 }
 
-/// For each column of the schema, the position of its name in the header.
+/// For each column of the schema, the position of its name in the header. Other names are an error
+/// unless `ignore_extra` is set.
 pub(crate) fn matched(
     schema: &Schema,
-    header: &Record<'_>,
+    header: &[&[u8]],
+    ignore_extra: bool,
 ) -> Result<Vec<usize>, Box<HeaderMismatch>> {
     let columns = schema.columns();
     let lower = columns.iter().map(|column| column.name.to_ascii_lowercase());
@@ -41,7 +42,7 @@ pub(crate) fn matched(
     let mut fields = vec![None; columns.len()];
     let (mut unknown, mut unknown_fields) = (Names::default(), Names::default());
     let (mut repeated, mut found) = (Names::default(), Names::default());
-    for (number, field) in header.fields().enumerate() {
+    for (number, field) in header.iter().enumerate() {
         let name = String::from_utf8_lossy(field);
         let name = name.trim();
         found.add(name);
@@ -57,7 +58,7 @@ pub(crate) fn matched(
         }
     }
     let whole: Option<Vec<usize>> = fields.iter().copied().collect();
-    let whole = whole.filter(|_| unknown.is_empty() && repeated.is_empty());
+    let whole = whole.filter(|_| (ignore_extra || unknown.is_empty()) && repeated.is_empty());
     whole.ok_or_else(|| {
         let missing = columns.iter().zip(&fields).filter(|(_, field)| field.is_none());
         Box::new(HeaderMismatch {
@@ -72,7 +73,20 @@ pub(crate) fn matched(
     })
 }
 
+/// Number of columns that a record names.
+pub(crate) fn named(schema: &Schema, record: &[&[u8]]) -> usize {
+    let names = record.iter().filter_map(|name| std::str::from_utf8(name).ok());
+    let names: HashSet<String> = names.map(|name| name.trim().to_ascii_lowercase()).collect();
+    let columns = schema.columns().iter();
+    columns.filter(|column| names.contains(&column.name.to_ascii_lowercase())).count()
+}
+
 impl HeaderMismatch {
+    /// Whether the header has all columns and further ones.
+    fn has_only_extra(&self) -> bool {
+        self.missing.is_empty() && self.repeated.is_empty() && !self.unknown.is_empty()
+    }
+
     /// Like [`SourceError::for_status`](crate::SourceError::for_status): header fields appear by
     /// number only.
     pub(crate) fn for_status(&self) -> String {
@@ -88,6 +102,9 @@ impl HeaderMismatch {
                 text.push_str(&format!(" {what}: {names};"));
             }
         }
+        if self.has_only_extra() {
+            text.push_str(" ignoreExtra skips them;");
+        }
         text + &format!(" the schema has {expected}")
     }
 }
@@ -102,6 +119,9 @@ impl fmt::Display for HeaderMismatch {
             if !names.is_empty() {
                 write!(f, " {what}: {names};")?;
             }
+        }
+        if self.has_only_extra() {
+            f.write_str(" --ignore-extra skips them;")?;
         }
         write!(f, " the schema has {expected}; the header has {found}")
     }

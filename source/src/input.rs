@@ -3,6 +3,7 @@
 mod foreign;
 mod gzip;
 
+use std::ffi::OsStr;
 use std::fs::File;
 use std::io::{self, BufReader, Chain, Cursor, Read};
 use std::path::Path;
@@ -58,6 +59,17 @@ pub struct Input {
     name: String,
     bytes: Bytes,
     progress: Progress,
+    is_compressed: bool,
+    /// The file, if the bytes are those of a file without compression.
+    file: Option<File>,
+}
+
+/// What an input consists of.
+pub(crate) struct Parts {
+    pub(crate) name: String,
+    pub(crate) bytes: Bytes,
+    pub(crate) progress: Progress,
+    pub(crate) file: Option<File>,
 }
 
 /// How far a file has been read. Clones are cheap.
@@ -72,8 +84,24 @@ impl Input {
     /// whatever the name is. But a file whose name ends in `.gz` or `.zst` must have that format.
     pub fn open(path: &Path) -> Result<Self, SourceError> {
         let name = path.display().to_string();
-        let (source, total) = open(path, &name)?;
-        let named = |ending: &str| path.extension().is_some_and(|e| e.eq_ignore_ascii_case(ending));
+        let Opened { source, total, file } = open(path, &name)?;
+        Self::any(name, source, total).map(|input| input.of(file))
+    }
+
+    /// Reads bytes from any source, in any compression, as [`open`](Self::open) does. `name` appears
+    /// in errors and must not contain a secret; `total` is the number of bytes before
+    /// decompression, if known.
+    pub fn open_stream(
+        name: String,
+        source: impl Read + Send + 'static,
+        total: Option<u64>,
+    ) -> Result<Self, SourceError> {
+        Self::any(name, Box::new(source), total)
+    }
+
+    fn any(name: String, source: Bytes, total: Option<u64>) -> Result<Self, SourceError> {
+        let extension = Path::new(&name).extension().map(OsStr::to_ascii_lowercase);
+        let named = |ending: &str| extension.as_deref() == Some(OsStr::new(ending));
         let (mut input, counted) = Self::counted(name, source, total);
         let (head, bytes) = input.looked_at(counted)?;
         let found = Compression::of(&head);
@@ -90,8 +118,8 @@ impl Input {
     /// Opens a file with the given `compression`.
     pub fn file(path: &Path, compression: Compression) -> Result<Self, SourceError> {
         let name = path.display().to_string();
-        let (source, total) = open(path, &name)?;
-        Self::stream(name, source, total, compression)
+        let Opened { source, total, file } = open(path, &name)?;
+        Self::stream(name, source, total, compression).map(|input| input.of(file))
     }
 
     /// Reads bytes from any source. `name` appears in errors and must not contain a secret; `total`
@@ -113,16 +141,24 @@ impl Input {
         Ok(input)
     }
 
-    pub(crate) fn into_parts(self) -> (String, Bytes, Progress) {
-        let Self { name, bytes, progress } = self;
-        (name, bytes, progress)
+    pub(crate) fn into_parts(self) -> Parts {
+        let Self { name, bytes, progress, is_compressed: _, file } = self;
+        Parts { name, bytes, progress, file }
+    }
+
+    fn of(mut self, file: Option<File>) -> Self {
+        self.file = file.filter(|_| !self.is_compressed);
+        self
     }
 
     fn counted(name: String, source: Bytes, total: Option<u64>) -> (Self, Counted) {
         let read = Arc::new(AtomicU64::new(0));
         let counted = Counted { source, read: Arc::clone(&read) };
         let progress = Progress { read, total };
-        (Self { name, bytes: Box::new(io::empty()), progress }, counted)
+        (
+            Self { name, bytes: Box::new(io::empty()), progress, is_compressed: false, file: None },
+            counted,
+        )
     }
 
     /// Returns the first bytes of a file, and a reader of all its bytes. Refuses unsupported
@@ -140,6 +176,7 @@ impl Input {
         bytes: Headed<Counted>,
         compression: Compression,
     ) -> Result<(), SourceError> {
+        self.is_compressed = compression != Compression::None;
         let buffered = BufReader::with_capacity(1 << 16, bytes);
         let decompressed: Bytes = match compression {
             Compression::None => {
@@ -200,14 +237,24 @@ impl Progress {
     }
 }
 
-fn open(path: &Path, name: &str) -> Result<(Bytes, Option<u64>), SourceError> {
+/// A file, or standard input.
+struct Opened {
+    source: Bytes,
+    total: Option<u64>,
+    /// Another handle of a file that can be read from any position.
+    file: Option<File>,
+}
+
+fn open(path: &Path, name: &str) -> Result<Opened, SourceError> {
     let failed = |source| SourceError::Open { path: name.to_owned(), source };
     if path.as_os_str() == "-" {
-        return Ok((Box::new(io::stdin()), None));
+        return Ok(Opened { source: Box::new(io::stdin()), total: None, file: None });
     }
     let file = File::open(path).map_err(failed)?;
     let metadata = file.metadata().map_err(failed)?;
-    Ok((Box::new(file), metadata.is_file().then_some(metadata.len())))
+    let total = metadata.is_file().then_some(metadata.len());
+    let other = if metadata.is_file() { Some(file.try_clone().map_err(failed)?) } else { None };
+    Ok(Opened { source: Box::new(file), total, file: other })
 }
 
 struct Counted {

@@ -1,4 +1,5 @@
-//! Reads the rows of a table from JSON lines: one object per line, with columns as keys.
+//! Reads the rows of a table from JSON: objects one after another, as JSON lines have them, or one
+//! array of objects. Each object is a row, with columns as keys.
 //!
 //! Keys are matched ignoring ASCII case. A value must have its column's type. Numbers are not read
 //! from strings, except `"inf"` and `"-inf"`, which JSON numbers cannot express. `null` and a
@@ -6,95 +7,86 @@
 //! parsed into maps.
 
 mod members;
-
-use std::io::{BufRead, BufReader, Read};
+mod objects;
 
 use opaque_pir::table::{Column, ColumnType, Schema, Value};
 use serde::de::IgnoredAny;
 
 use self::members::members;
+use self::objects::{Objects, Place};
+use crate::SourceError;
 use crate::input::Bytes;
-use crate::settings::declared;
+use crate::settings::{Settings, declared};
 use crate::shown::{Names, quoted};
-use crate::{MAX_RECORD_BYTES, SourceError};
+use crate::values::whole;
 
-/// Typed rows of a JSON lines file, in file order.
+/// Typed rows of a JSON file, in file order.
 pub(crate) struct JsonRows {
-    bytes: BufReader<Bytes>,
-    path: String,
+    objects: Objects,
     schema: Schema,
-    text: Vec<u8>,
-    /// The line that was read last.
-    line: u64,
+    ignore_extra: bool,
 }
 
 impl JsonRows {
-    pub(crate) fn new(path: String, bytes: Bytes, schema: &Schema) -> Self {
-        let bytes = BufReader::with_capacity(1 << 16, bytes);
-        Self { bytes, path, schema: schema.clone(), text: Vec::new(), line: 0 }
+    pub(crate) fn new(path: String, bytes: Bytes, schema: &Schema, settings: &Settings) -> Self {
+        let (objects, schema) = (Objects::new(path, bytes), schema.clone());
+        Self { objects, schema, ignore_extra: settings.ignore_extra }
     }
 
-    /// The line of the most recently returned row.
+    /// The line on which the most recently returned row begins.
     pub(crate) fn line(&self) -> u64 {
-        self.line
+        self.objects.start().line
     }
 
     pub(crate) fn read(&mut self) -> Result<Option<Vec<Value>>, SourceError> {
-        while self.next_line()? {
-            let line = self.line;
-            let text = self.text.strip_prefix(b"\xef\xbb\xbf").filter(|_| line == 1);
-            let text = text.unwrap_or(&self.text).trim_ascii();
-            if !text.is_empty() {
-                return row(&self.schema, text, line).map(Some);
-            }
+        if !self.objects.read()? {
+            return Ok(None);
         }
-        Ok(None)
-    }
-
-    /// Reads a line. Returns `false` at the end of the file.
-    fn next_line(&mut self) -> Result<bool, SourceError> {
-        self.text.clear();
-        let mut bounded = self.bytes.by_ref().take(MAX_RECORD_BYTES.into());
-        let length = bounded.read_until(b'\n', &mut self.text).map_err(|source| {
-            SourceError::Read { path: self.path.clone(), line: self.line, source }
-        })?;
-        if length == 0 {
-            return Ok(false);
-        }
-        self.line += 1;
-        if length as u64 == u64::from(MAX_RECORD_BYTES) {
-            let (line, limit) = (self.line, MAX_RECORD_BYTES.into());
-            return Err(SourceError::TooLong { line, limit, quote: None });
-        }
-        Ok(true)
+        let (start, text) = (self.objects.start(), self.objects.text());
+        row(&self.schema, text, start, self.ignore_extra).map(Some)
     }
 }
 
-/// The values of one object.
-fn row(schema: &Schema, text: &[u8], line: u64) -> Result<Vec<Value>, SourceError> {
-    let malformed = |character, reason: String| SourceError::Json { line, character, reason };
-    let text = std::str::from_utf8(text)
-        .map_err(|error| malformed(error.valid_up_to() + 1, error.to_string()))?;
-    if !text.starts_with('{') {
-        let array = if text.starts_with('[') {
-            ", as an array does: write its elements, one a line, for instance with jq -c '.[]'"
-        } else {
-            ""
-        };
-        return Err(malformed(1, format!("it begins with {}{array}", quoted(text))));
-    }
-    serde_json::from_str::<IgnoredAny>(text).map_err(|error| {
-        // The parser sees only one line and calls it line 1.
-        let (column, text) = (error.column(), error.to_string());
-        let reason = text.split(" at line ").next().unwrap_or_default();
-        let cut = if error.is_eof() {
-            "; write the whole object on one line, for instance with jq -c ."
-        } else {
-            ""
-        };
-        malformed(column, format!("{reason} at character {column}{cut}"))
+/// The text of an object that begins at `start`, if it is valid.
+fn validated(text: &[u8], start: Place) -> Result<&str, SourceError> {
+    // Positions on the first line are those of the file.
+    let place = |line: usize, column: usize| {
+        let before = if line <= 1 { start.before } else { 0 };
+        (start.line + (line.max(1) - 1) as u64, before + column)
+    };
+    let text = std::str::from_utf8(text).map_err(|error| {
+        let valid = text.get(..error.valid_up_to()).unwrap_or_default();
+        let lines = valid.split(|byte| *byte == b'\n');
+        let (count, last) = lines.fold((0, 0), |(count, _), line| (count + 1, line.len()));
+        let (line, character) = place(count, last + 1);
+        SourceError::Json { line, character, reason: "not valid UTF-8".to_owned(), is_cut: false }
     })?;
-    let members = members(text).ok_or_else(|| malformed(1, "it cannot be split".to_owned()))?;
+    serde_json::from_str::<IgnoredAny>(text).map_err(|error| {
+        let (line, character) = place(error.line(), error.column());
+        let message = error.to_string();
+        let reason = message.split(" at line ").next().unwrap_or_default();
+        let reason = format!("{reason} at character {character}");
+        SourceError::Json { line, character, reason, is_cut: error.is_eof() }
+    })?;
+    Ok(text)
+}
+
+/// The values of one object.
+fn row(
+    schema: &Schema,
+    text: &[u8],
+    start: Place,
+    ignore_extra: bool,
+) -> Result<Vec<Value>, SourceError> {
+    let line = start.line;
+    let text = validated(text, start)?;
+    let malformed = || SourceError::Json {
+        line,
+        character: start.before + 1,
+        reason: "it cannot be split".to_owned(),
+        is_cut: false,
+    };
+    let members = members(text).ok_or_else(malformed)?;
     let columns = schema.columns();
     let mut cells: Vec<Option<&str>> = vec![None; columns.len()];
     let (mut unknown, mut count) = (Names::default(), 0);
@@ -102,6 +94,7 @@ fn row(schema: &Schema, text: &[u8], line: u64) -> Result<Vec<Value>, SourceErro
         let column = schema.column(&key);
         let cell = column.and_then(|(at, column)| Some((cells.get_mut(at)?, column)));
         match cell {
+            None if ignore_extra => {}
             None => {
                 unknown.add(&key);
                 count += 1;
@@ -138,7 +131,7 @@ fn value(column: &Column, text: &str, line: u64) -> Result<Value, SourceError> {
     let instant = |text: String| Value::parse(ColumnType::Timestamp, &text);
     let (parsed, expected) = match column.column_type {
         ColumnType::Int => {
-            (Some(text).filter(|_| number).and_then(of_type), "a whole number of 64 bits")
+            (Some(whole(text)).filter(|_| number).and_then(of_type), "a whole number of 64 bits")
         }
         ColumnType::Real => {
             let real = match text {

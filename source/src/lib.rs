@@ -1,4 +1,4 @@
-//! Reads the rows of a table from a file: CSV with a header, or JSON lines.
+//! Reads the rows of a table from a file: delimited text, JSON or Parquet.
 //!
 //! **What.** [`Input`] provides decompressed and counted bytes. [`Reader`] parses them to values of
 //! a schema. [`Encoded`] encodes the values as rows for the engine and detects duplicate keys.
@@ -7,10 +7,11 @@
 //! **Why errors matter here.** Files come from other people and programs, and most first loads
 //! fail. Every error states the line and the column, what was expected, and what was found.
 //!
-//! **Map.** [`input`] opens a file; [`tokens`] finds the records of CSV, [`header`] matches its
-//! columns, [`csv_rows`] and [`json_rows`] parse values; [`reader`] selects one of the two
-//! according to [`settings`]; [`encoded`] performs the checks across rows; [`error`] describes what
-//! is wrong, and [`shown`] how errors quote the file.
+//! **Map.** [`input`] opens a file; [`dialect`] detects how delimited text is written, [`tokens`]
+//! finds its records, [`header`] matches its columns; [`csv_rows`], [`json_rows`] and
+//! `parquet_rows` parse values; [`reader`] selects one of the three according to [`settings`];
+//! [`encoded`] performs the checks across rows and files; [`error`] describes what is wrong, and
+//! [`shown`] how errors quote the file. The feature `parquet` adds Parquet.
 //!
 //! **Limits.** This crate does no network I/O and is not asynchronous: a source in the network is
 //! passed as a [`std::io::Read`]. It holds one record of at most [`MAX_RECORD_BYTES`] in memory, in
@@ -18,22 +19,28 @@
 #![forbid(unsafe_code)]
 
 pub mod csv_rows;
+pub mod dialect;
 pub mod encoded;
 pub mod error;
 pub mod header;
 pub mod input;
 pub mod json_rows;
+#[cfg(feature = "parquet")]
+pub mod parquet_rows;
 pub mod reader;
+mod sample;
 pub mod settings;
 pub mod shown;
 pub mod tokens;
+mod values;
 
+pub use dialect::Detected;
 pub use encoded::Encoded;
 pub use error::SourceError;
 pub use header::HeaderMismatch;
 pub use input::{Compression, Input};
 pub use reader::Reader;
-pub use settings::{CsvSettings, Format, Null};
+pub use settings::{Delimiter, Dialect, Format, Mark, Null, Settings};
 pub use tokens::{Bent, Quotes};
 
 /// Size limit of a record. A larger record is refused before it is held in memory as a whole. The

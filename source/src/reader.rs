@@ -6,14 +6,19 @@ use opaque_pir::table::{Schema, Value};
 
 use crate::SourceError;
 use crate::csv_rows::CsvRows;
-use crate::input::{Input, Progress};
+use crate::dialect::Detected;
+use crate::input::{Input, Parts, Progress};
 use crate::json_rows::JsonRows;
-use crate::settings::{CsvSettings, Format, Null};
-use crate::tokens::{Bent, Quotes};
+#[cfg(feature = "parquet")]
+use crate::parquet_rows::ParquetRows;
+use crate::sample::sample;
+use crate::settings::{Format, Null, Settings};
+use crate::tokens::Bent;
 
 /// Typed rows of a file, in file order. Iteration ends after the first error.
 pub struct Reader {
     rows: Rows,
+    name: String,
     progress: Progress,
     schema: Schema,
     failed: bool,
@@ -22,30 +27,51 @@ pub struct Reader {
 enum Rows {
     Csv(CsvRows),
     Json(JsonRows),
+    #[cfg(feature = "parquet")]
+    Parquet(ParquetRows),
 }
 
 impl Reader {
-    /// Opens a CSV file, or standard input for `-`, and checks its header. gzip and zstd are
-    /// recognized by their first bytes. A field that equals `null` is NULL. Quotes are strict.
+    /// Opens a file, or standard input for `-`, and checks its header. A field that equals `null`
+    /// is NULL. The other settings are the default ones.
     pub fn open(path: &Path, schema: &Schema, null: &str) -> Result<Self, SourceError> {
-        let csv = CsvSettings { null: Null::Text(null.to_owned()), quotes: Quotes::Strict };
-        Self::new(Input::open(path)?, Format::Csv, schema, csv)
+        let settings = Settings { null: Null::Text(null.to_owned()), ..Settings::default() };
+        Self::new(Input::open(path)?, None, schema, &settings)
     }
 
-    /// Reads rows of the given `format`; `csv` applies to CSV only. Checks the header if the format
-    /// has one.
+    /// Reads rows of the given `format`, or of the one that the name or the first bytes show.
+    /// Detects the dialect and checks the header if the format has them.
     pub fn new(
         input: Input,
-        format: Format,
+        format: Option<Format>,
         schema: &Schema,
-        csv: CsvSettings,
+        settings: &Settings,
     ) -> Result<Self, SourceError> {
-        let (path, bytes, progress) = input.into_parts();
-        let rows = match format {
-            Format::Csv => Rows::Csv(CsvRows::open(path, bytes, schema, csv)?),
-            Format::Jsonl => Rows::Json(JsonRows::new(path, bytes, schema)),
+        let Parts { name: path, bytes, progress, file } = input.into_parts();
+        let name = path.clone();
+        let (sample, bytes) = sample(bytes);
+        if is_page(&sample.bytes) {
+            return Err(SourceError::Page { path });
+        }
+        let rows = match format.unwrap_or_else(|| Format::of(&path, &sample.bytes)) {
+            Format::Csv => Rows::Csv(CsvRows::open(path, &sample, bytes, schema, settings)?),
+            Format::Json => Rows::Json(JsonRows::new(path, bytes, schema, settings)),
+            #[cfg(feature = "parquet")]
+            Format::Parquet => {
+                Rows::Parquet(ParquetRows::open(path, bytes, file, schema, settings)?)
+            }
+            #[cfg(not(feature = "parquet"))]
+            Format::Parquet => {
+                drop(file);
+                return Err(SourceError::NoParquet { path });
+            }
         };
-        Ok(Self { rows, progress, schema: schema.clone(), failed: false })
+        Ok(Self { rows, name, progress, schema: schema.clone(), failed: false })
+    }
+
+    /// The name of the file, for errors.
+    pub fn name(&self) -> &str {
+        &self.name
     }
 
     /// Number of bytes read so far from the file, in compressed form if it is compressed.
@@ -58,19 +84,33 @@ impl Reader {
         self.progress.total_bytes()
     }
 
-    /// The line on which the most recently returned row begins.
+    /// The line on which the most recently returned row begins. For Parquet, the number of the row.
     pub fn line(&self) -> u64 {
         match &self.rows {
             Rows::Csv(rows) => rows.line(),
             Rows::Json(rows) => rows.line(),
+            #[cfg(feature = "parquet")]
+            Rows::Parquet(rows) => rows.row(),
         }
     }
 
-    /// Records so far that [`Quotes::Lenient`] accepts and [`Quotes::Strict`] refuses.
+    /// How the file is written, if it is delimited text.
+    pub fn dialect(&self) -> Option<Detected> {
+        match &self.rows {
+            Rows::Csv(rows) => Some(rows.dialect()),
+            Rows::Json(_) => None,
+            #[cfg(feature = "parquet")]
+            Rows::Parquet(_) => None,
+        }
+    }
+
+    /// Records so far that [`crate::Quotes::Lenient`] accepts and [`crate::Quotes::Strict`] refuses.
     pub fn bent(&self) -> Option<Bent> {
         match &self.rows {
             Rows::Csv(rows) => rows.bent(),
             Rows::Json(_) => None,
+            #[cfg(feature = "parquet")]
+            Rows::Parquet(_) => None,
         }
     }
 
@@ -78,6 +118,14 @@ impl Reader {
     pub fn schema(&self) -> &Schema {
         &self.schema
     }
+}
+
+/// Whether a file begins like an HTML page, which servers send in place of a file that is not there.
+fn is_page(start: &[u8]) -> bool {
+    let start = start.strip_prefix(b"\xef\xbb\xbf").unwrap_or(start).trim_ascii_start();
+    [&b"<!doctype html"[..], b"<html"]
+        .iter()
+        .any(|tag| start.get(..tag.len()).is_some_and(|start| start.eq_ignore_ascii_case(tag)))
 }
 
 impl Iterator for Reader {
@@ -90,6 +138,8 @@ impl Iterator for Reader {
         let row = match &mut self.rows {
             Rows::Csv(rows) => rows.read(),
             Rows::Json(rows) => rows.read(),
+            #[cfg(feature = "parquet")]
+            Rows::Parquet(rows) => rows.read(),
         };
         let row = row.transpose();
         self.failed = !matches!(row, Some(Ok(_)));

@@ -2,18 +2,56 @@
 
 use opaque_pir::table::{Column, Role};
 
+pub use self::mark::{Delimiter, Mark};
 use crate::tokens::Quotes;
+
+mod mark;
 
 /// Format of a file.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub enum Format {
-    /// Comma-separated values with a header line.
+    /// Delimited text, such as comma-separated values.
     Csv,
-    /// One JSON object per line.
-    Jsonl,
+    /// JSON objects one after another, such as JSON lines, or one array of objects.
+    Json,
+    /// Apache Parquet. Only builds with the feature `parquet` read it.
+    Parquet,
 }
 
-/// Which CSV fields are NULL. JSON has its own `null`.
+impl Format {
+    /// The format according to a file's name, without the ending of a compression, or else to its
+    /// first bytes.
+    pub(crate) fn of(name: &str, start: &[u8]) -> Self {
+        if start.starts_with(b"PAR1") {
+            return Self::Parquet;
+        }
+        Self::named(name).unwrap_or_else(|| {
+            let start = start.strip_prefix(b"\xef\xbb\xbf").unwrap_or(start).trim_ascii_start();
+            match start.split_first() {
+                Some((b'{', _)) => Self::Json,
+                Some((b'[', rest)) if matches!(rest.trim_ascii_start(), [b'{' | b']', ..]) => {
+                    Self::Json
+                }
+                _ => Self::Csv,
+            }
+        })
+    }
+
+    fn named(name: &str) -> Option<Self> {
+        let name = name.rsplit(['/', '\\']).next()?.to_ascii_lowercase();
+        let compressions = [".gz", ".zst"];
+        let inner = compressions.iter().find_map(|ending| name.strip_suffix(ending));
+        let (_, ending) = inner.unwrap_or(&name).rsplit_once('.')?;
+        match ending {
+            "csv" | "tsv" | "psv" => Some(Self::Csv),
+            "json" | "jsonl" | "ndjson" => Some(Self::Json),
+            "parquet" => Some(Self::Parquet),
+            _ => None,
+        }
+    }
+}
+
+/// Which fields of delimited text are NULL. JSON has its own `null`.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub enum Null {
     /// An empty field.
@@ -38,16 +76,116 @@ impl Null {
     }
 }
 
-/// Settings for CSV files. JSON lines have none.
+/// Settings for a file. The default detects the dialect, takes empty fields for NULL, refuses wrong
+/// quotes, and refuses columns that the schema lacks.
 #[derive(Debug, Clone, PartialEq, Eq)]
-pub struct CsvSettings {
-    /// Which fields are NULL.
+pub struct Settings {
+    /// How delimited text is written.
+    pub dialect: Dialect,
+    /// Which fields of delimited text are NULL.
     pub null: Null,
-    /// How to treat quotes that are never closed or that are followed by text.
+    /// How to treat quotes in delimited text that are never closed or that are followed by text.
     pub quotes: Quotes,
+    /// Whether columns of the file that the schema does not name are skipped.
+    pub ignore_extra: bool,
+}
+
+impl Default for Settings {
+    fn default() -> Self {
+        Self {
+            dialect: Dialect::default(),
+            null: Null::Empty,
+            quotes: Quotes::Strict,
+            ignore_extra: false,
+        }
+    }
+}
+
+/// How delimited text is written. What is not set is detected from the beginning of the file.
+///
+/// As JSON it is the `dialect` of an `OpaqueTable`.
+#[derive(Debug, Clone, Default, PartialEq, Eq, serde::Serialize, serde::Deserialize)]
+#[serde(rename_all = "camelCase", deny_unknown_fields, default)]
+pub struct Dialect {
+    /// The character between two fields.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub delimiter: Option<Delimiter>,
+    /// The character around fields that contain delimiters or line breaks, and twice within them.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub quote: Option<Mark>,
+    /// The character at the beginning of lines that are not read.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub comment: Option<Mark>,
+    /// Whether the first record names the columns.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub header: Option<bool>,
+    /// Names of the fields of a file without a header, in the file's order.
+    #[serde(skip_serializing_if = "Vec::is_empty")]
+    pub columns: Vec<String>,
+    /// Number of lines before the header, or before the first row, that are not read.
+    #[serde(skip_serializing_if = "is_zero")]
+    pub skip: u64,
+}
+
+impl Dialect {
+    /// Whether there is a header, if this is set. A file whose columns are named here has none.
+    pub(crate) fn has_header(&self) -> Option<bool> {
+        self.header.or((!self.columns.is_empty()).then_some(false))
+    }
+}
+
+#[expect(clippy::trivially_copy_pass_by_ref, reason = "serde passes a reference")]
+fn is_zero(number: &u64) -> bool {
+    *number == 0
 }
 
 /// Why a column does not allow NULL.
 pub(crate) fn declared(column: &Column) -> &'static str {
     if column.role == Role::Key { "a KEY" } else { "NOT NULL" }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn the_name_decides_about_the_format_and_then_the_first_bytes() {
+        for (name, start, format) in [
+            ("a.csv", "{\"a\":1}", Format::Csv),
+            ("a.TSV.gz", "", Format::Csv),
+            ("a.psv.zst", "", Format::Csv),
+            ("https://host/a.json", "a,b", Format::Json),
+            ("a.jsonl.zst", "", Format::Json),
+            ("a.b.ndjson", "", Format::Json),
+            ("-", "{\"a\":1}", Format::Json),
+            ("a.dat", "\u{feff} [\n {", Format::Json),
+            ("json", "[]", Format::Json),
+            ("a.json/data", "[a],b", Format::Csv),
+            ("a", "", Format::Csv),
+            ("a.parquet", "", Format::Parquet),
+            ("a.csv", "PAR1", Format::Parquet),
+        ] {
+            assert_eq!(Format::of(name, start.as_bytes()), format, "{name}");
+        }
+    }
+
+    #[test]
+    fn a_dialect_is_what_a_table_declares() {
+        let json = r##"{"delimiter":"tab","quote":"none","comment":"#","header":false,"columns":["a","b"],"skip":2}"##;
+        let dialect: Dialect = serde_json::from_str(json).unwrap();
+        let expected = Dialect {
+            delimiter: Some("\t".parse().unwrap()),
+            quote: Some(Mark::None),
+            comment: Some(Mark::Byte(b'#')),
+            header: Some(false),
+            columns: vec!["a".to_owned(), "b".to_owned()],
+            skip: 2,
+        };
+        assert_eq!(dialect, expected);
+        assert_eq!(serde_json::to_string(&dialect).unwrap(), json);
+        assert_eq!(serde_json::from_str::<Dialect>("{}").unwrap(), Dialect::default());
+        for wrong in [r#"{"delimiter":"ab"}"#, r#"{"quotes":"'"}"#, r#"{"delimiter":"none"}"#] {
+            assert!(serde_json::from_str::<Dialect>(wrong).is_err(), "{wrong}");
+        }
+    }
 }

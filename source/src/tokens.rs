@@ -37,13 +37,13 @@ const MARK: &[u8] = b"\xef\xbb\xbf";
 
 /// The bytes that separate, quote and comment.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub struct Dialect {
+pub struct Syntax {
     delimiter: u8,
     quote: Option<u8>,
     comment: Option<u8>,
 }
 
-impl Dialect {
+impl Syntax {
     /// Commas, double quotes, no comments.
     pub const CSV: Self = Self { delimiter: b',', quote: Some(b'"'), comment: None };
 
@@ -56,6 +56,21 @@ impl Dialect {
             && comment != Some(delimiter)
             && (quote.is_none() || quote != comment);
         (all_usable && differ).then_some(Self { delimiter, quote, comment })
+    }
+
+    /// The byte between two fields.
+    pub fn delimiter(self) -> u8 {
+        self.delimiter
+    }
+
+    /// The byte around quoted fields.
+    pub fn quote(self) -> Option<u8> {
+        self.quote
+    }
+
+    /// The first byte of comments.
+    pub fn comment(self) -> Option<u8> {
+        self.comment
     }
 }
 
@@ -81,7 +96,7 @@ pub struct Bent {
 /// Reads records.
 pub struct Tokenizer<R> {
     source: R,
-    dialect: Dialect,
+    syntax: Syntax,
     quotes: Quotes,
     limit: usize,
     /// Bytes that were read, up to `end`.
@@ -104,10 +119,10 @@ pub struct Tokenizer<R> {
 impl<R: Read> Tokenizer<R> {
     /// Reads records of at most about `limit` bytes. A UTF-8 byte order mark at the beginning is
     /// skipped.
-    pub fn new(source: R, dialect: Dialect, quotes: Quotes, limit: u32) -> Self {
+    pub fn new(source: R, syntax: Syntax, quotes: Quotes, limit: u32) -> Self {
         Self {
             source,
-            dialect,
+            syntax,
             quotes,
             // Positions in the buffer must fit 32 bits.
             limit: limit.min(1 << 31) as usize,
@@ -151,13 +166,34 @@ impl<R: Read> Tokenizer<R> {
         self.buffer.get(self.start..self.end).unwrap_or_default()
     }
 
-    /// Skips empty lines and comments. Returns `false` at the end of the file.
-    fn skip_to_record(&mut self) -> Result<bool, TokenError> {
+    /// Skips up to `count` lines, whatever is in them, before the first record is read.
+    pub fn skip_lines(&mut self, count: u64) -> Result<(), TokenError> {
+        self.begin()?;
+        for _ in 0..count {
+            self.skip_line()?;
+            let Some(byte) = self.record().first().copied() else { return Ok(()) };
+            self.pass_break(byte);
+            self.start += 1;
+            if byte == b'\r' && (!self.record().is_empty() || self.more(None)?) {
+                self.start += usize::from(self.record().first() == Some(&b'\n'));
+            }
+        }
+        Ok(())
+    }
+
+    /// Skips a byte order mark.
+    fn begin(&mut self) -> Result<(), TokenError> {
         if !self.begun {
             self.begun = true;
             while self.record().len() < MARK.len() && self.more(None)? {}
             self.start += if self.record().starts_with(MARK) { MARK.len() } else { 0 };
         }
+        Ok(())
+    }
+
+    /// Skips empty lines and comments. Returns `false` at the end of the file.
+    fn skip_to_record(&mut self) -> Result<bool, TokenError> {
+        self.begin()?;
         loop {
             match self.record().first().copied() {
                 None if self.more(None)? => {}
@@ -166,7 +202,7 @@ impl<R: Read> Tokenizer<R> {
                     self.pass_break(byte);
                     self.start += 1;
                 }
-                Some(byte) if self.dialect.comment == Some(byte) => self.skip_line()?,
+                Some(byte) if self.syntax.comment == Some(byte) => self.skip_line()?,
                 Some(_) => {
                     self.after_cr = false;
                     return Ok(true);
@@ -199,7 +235,7 @@ impl<R: Read> Tokenizer<R> {
     /// Finds the fields of the record. Returns the record's length without the line end, and the
     /// most unusual kind among its fields.
     fn scan(&mut self) -> Result<(usize, Kind), TokenError> {
-        let mut scan = Scan::new(self.dialect, self.quotes);
+        let mut scan = Scan::new(self.syntax, self.quotes);
         let length = loop {
             let bytes = self.buffer.get(self.start..self.end).unwrap_or_default();
             match scan.step(bytes, &mut self.fields) {
@@ -230,7 +266,7 @@ impl<R: Read> Tokenizer<R> {
             self.line += breaks(record);
         }
         if oddest > Kind::Quoted
-            && let Some(quote) = self.dialect.quote
+            && let Some(quote) = self.syntax.quote
         {
             self.fields.iter_mut().for_each(|field| unquote(record, field, quote));
         }

@@ -2,19 +2,23 @@
 
 use std::{
     io::{self, IsTerminal, Write},
-    path::PathBuf,
+    path::{Path, PathBuf},
     sync::Arc,
     time::{Duration, Instant},
 };
 
-use clap::Args;
+use clap::{Args, ValueEnum};
 use indicatif::{ProgressBar, ProgressDrawTarget, ProgressStyle};
-use opaque_client::{Client, Event, OnEvent, Rows};
+use opaque_client::{Client, Event, OnEvent, Rows, RowsBuilder, terminal::escaped};
+use opaque_fetch::{Request, Source};
 use opaque_pir::{
     cost::Link,
     index::{TableFigures, Weight},
 };
-use opaque_source::{Bent, CsvSettings, Null, Quotes};
+use opaque_source::{
+    Bent, Delimiter, Dialect, Input, Mark, Null, Quotes, Reader, Settings, SourceError,
+};
+use opaque_store::Settings as StoreSettings;
 
 use super::costs;
 use crate::{
@@ -22,13 +26,22 @@ use crate::{
     text::{count, size},
 };
 
+/// Longest time without data from a server.
+const SERVER_TIMEOUT: Duration = Duration::from_secs(60);
+
 #[derive(Args)]
 #[command(after_help = "\
 The schema is one CREATE TABLE; mark each column to search by as KEY (unique) or INDEX:
   CREATE TABLE weather (city TEXT KEY, conditions TEXT INDEX, temperature INT)
-Columns are matched by the header of the CSV file. A quote in an unquoted field is data; one that is never
-closed, or that text follows, is an error with its position. The file is checked before a row is sent,
-and the old epoch is served until the new one is complete and tested.
+Data is delimited text, JSON lines, one JSON array of objects, or Parquet, plain, gzip or zstd. The name
+or the first bytes show which. Nested columns of Parquet become JSON text. Delimiter, quote, comments and header are detected from the beginning of the file
+and printed; options set them. A first line that names the columns is a header. A file that could be read
+in two ways is refused with the option that decides. Columns are matched by the header, ignoring case,
+or by their order if there is none. A quote in an unquoted field is data; one that is never closed, or that
+text follows, is an error with its position. \"\" is empty text, and nothing is NULL. All files are checked
+before a row is sent, and the old epoch is served until the new one is complete and tested.
+Credentials come from the environment: AWS_ACCESS_KEY_ID and so on for a bucket, SOURCE_TOKEN, or
+SOURCE_USERNAME and SOURCE_PASSWORD, for a web server.
 One long row makes the buckets of every index large. If a table needs more than 256 MiB of node
 memory and 64 times its rows, a warning is printed before it is sent. Above 1 GiB it is loaded only
 with --yes or after confirmation on the terminal.
@@ -37,12 +50,26 @@ Examples:
   opaque load schema.sql weather.csv
   opaque load --link 10 schema.sql weather.csv
   opaque load --null NA schema.sql weather.csv.zst
+  opaque load schema.sql 2025-*.jsonl.gz
+  opaque load schema.sql https://example.com/weather.csv
+  opaque load --no-header --columns id,name,_ --ignore-extra schema.sql people.tsv
+  opaque load --delimiter ';' --skip 2 schema.sql export.txt
   zcat weather.csv.gz | opaque load schema.sql -")]
 pub(crate) struct Arguments {
     /// File with CREATE TABLE
     schema: PathBuf,
-    /// CSV file with a header, plain, .gz or .zst; `-` is standard input
-    data: PathBuf,
+    /// Files with the rows of the table: .csv, .tsv, .psv, .json, .jsonl, .ndjson or .parquet, plain,
+    /// .gz or .zst; `-` is standard input; https://, http://, s3://, gs:// and az:// are read from there
+    #[arg(required = true)]
+    data: Vec<String>,
+    /// Format of the files, if the name and the first bytes do not show it
+    #[arg(long, value_enum)]
+    format: Option<Format>,
+    #[command(flatten)]
+    dialect: DialectArguments,
+    /// Skip columns of the files that the schema does not name
+    #[arg(long)]
+    ignore_extra: bool,
     /// Field text that means NULL
     #[arg(long, value_name = "STRING", default_value = "")]
     null: String,
@@ -60,6 +87,60 @@ pub(crate) struct Arguments {
     /// times its rows
     #[arg(long)]
     yes: bool,
+}
+
+/// How delimited text is written. What is not set is detected.
+#[derive(Args)]
+#[command(next_help_heading = "Options for delimited text")]
+struct DialectArguments {
+    /// Character between fields, or `tab`; detected: comma, tab, semicolon and pipe
+    #[arg(long, value_name = "CHAR")]
+    delimiter: Option<Delimiter>,
+    /// Character around fields that contain delimiters, or `none`; detected: \" and '
+    #[arg(long, value_name = "CHAR")]
+    quote: Option<Mark>,
+    /// Character at the beginning of lines to ignore, or `none`; detected: #
+    #[arg(long, value_name = "CHAR")]
+    comment: Option<Mark>,
+    /// The first line is a row
+    #[arg(long)]
+    no_header: bool,
+    /// Names of the fields of files without a header, in their order
+    #[arg(long, value_name = "NAMES", value_delimiter = ',')]
+    columns: Vec<String>,
+    /// Number of lines to ignore at the beginning of each file
+    #[arg(long, value_name = "LINES", default_value = "0")]
+    skip: u64,
+}
+
+impl From<DialectArguments> for Dialect {
+    fn from(arguments: DialectArguments) -> Self {
+        let DialectArguments { delimiter, quote, comment, no_header, columns, skip } = arguments;
+        let header = no_header.then_some(false);
+        Self { delimiter, quote, comment, header, columns, skip }
+    }
+}
+
+/// Formats of data.
+#[derive(Clone, Copy, ValueEnum)]
+enum Format {
+    /// Delimited text, such as comma-separated values
+    Csv,
+    /// JSON objects one after another, such as JSON lines, or one array of objects
+    #[value(alias = "jsonl")]
+    Json,
+    /// Apache Parquet
+    Parquet,
+}
+
+impl From<Format> for opaque_source::Format {
+    fn from(format: Format) -> Self {
+        match format {
+            Format::Csv => Self::Csv,
+            Format::Json => Self::Json,
+            Format::Parquet => Self::Parquet,
+        }
+    }
 }
 
 /// What must happen before a table is sent.
@@ -86,21 +167,20 @@ impl Consent {
 pub(crate) async fn run(client: &Client, arguments: Arguments) -> Result<(), Failure> {
     let begun = Instant::now();
     let bar = Bar::new();
-    let quotes = if arguments.lenient_quotes { Quotes::Lenient } else { Quotes::Strict };
-    let csv = CsvSettings { null: Null::Text(arguments.null), quotes };
-    let rows = tokio::task::block_in_place(|| {
-        let schema = Rows::schema(&arguments.schema)?;
-        Rows::read_csv(schema, &arguments.data, csv, |read, total| {
-            bar.reading(read, total);
-        })
-    });
-    let rows = rows.inspect_err(|_| bar.clear())?.for_link(arguments.link);
+    let Arguments { schema, data, format, dialect, ignore_extra, null, lenient_quotes, link, yes } =
+        arguments;
+    let quotes = if lenient_quotes { Quotes::Lenient } else { Quotes::Strict };
+    let (dialect, null) = (dialect.into(), Null::Text(null));
+    let settings = Settings { dialect, null, quotes, ignore_extra };
+    let format = format.map(Into::into);
+    let rows = tokio::task::block_in_place(|| read(&schema, &data, format, &settings, &bar));
+    let rows = rows.inspect_err(|_| bar.clear())?.for_link(link);
     let (total, bent) = (rows.len(), rows.bent());
     bar.stage("checking", "{msg:<10} {spinner}");
     let figures = tokio::task::block_in_place(|| rows.figures()).inspect_err(|_| bar.clear())?;
-    let longest = rows.longest_line().map_or_else(|| "?".to_owned(), |line| format!("line {line}"));
+    let longest = rows.longest().map_or_else(|| "?".to_owned(), |place| place.to_string());
     if let Some(figures) = figures.as_ref().filter(|figures| figures.weight() > Weight::Usual) {
-        bar.0.suspend(|| consent(figures, &longest, arguments.yes)).inspect_err(|_| bar.clear())?;
+        bar.0.suspend(|| consent(figures, &longest, yes)).inspect_err(|_| bar.clear())?;
     }
     let published = client.load(rows, bar.listener()).await;
     bar.clear();
@@ -128,6 +208,57 @@ pub(crate) async fn run(client: &Client, arguments: Arguments) -> Result<(), Fai
         costs::write(&mut out, &figures, &format!("on {longest}"))?;
     }
     Ok(())
+}
+
+/// Reads all files, and prints how they are written.
+fn read(
+    schema: &Path,
+    files: &[String],
+    format: Option<opaque_source::Format>,
+    settings: &Settings,
+    bar: &Bar,
+) -> Result<Rows, Failure> {
+    let schema = Rows::schema(schema)?;
+    let mut rows = RowsBuilder::new(schema.clone());
+    let mut told = None;
+    for path in files {
+        let fault =
+            |source| opaque_client::Error::Source { path: path.into(), source: Box::new(source) };
+        let input = input(path)?.map_err(fault)?;
+        let reader = Reader::new(input, format, &schema, settings).map_err(fault)?;
+        let (name, dialect) = (reader.name().to_owned(), reader.dialect());
+        let dialect = dialect.map(|dialect| dialect.to_string());
+        let read = rows.read(reader, |read, total| bar.reading(read, total));
+        read.map_err(|error| Failure::Rows { error, dialect: dialect.clone() })?;
+        if let Some(dialect) = dialect.filter(|dialect| told.as_ref() != Some(dialect)) {
+            let name = match files {
+                [_] => String::new(),
+                _ => format!("{}: ", escaped(&name)),
+            };
+            bar.0.suspend(|| writeln!(io::stderr(), "{name}{dialect}"))?;
+            told = Some(dialect);
+        }
+    }
+    Ok(rows.finish())
+}
+
+/// Opens a file or a URL. Blocks.
+fn input(path: &str) -> Result<Result<Input, SourceError>, Failure> {
+    if !opaque_fetch::is_url(path) {
+        return Ok(Input::open(Path::new(path)));
+    }
+    // This program runs where its user can reach every server anyway.
+    let request = Request {
+        url: path.to_owned(),
+        allow_local: true,
+        share_store_credentials: true,
+        max_bytes: u64::MAX,
+        timeout: SERVER_TIMEOUT,
+        agent: concat!("opaque/", env!("CARGO_PKG_VERSION")),
+    };
+    let connecting = async move { Source::connect(&request, &StoreSettings::from_env()).await };
+    let source = tokio::runtime::Handle::current().block_on(connecting)?;
+    Ok(source.into_any_input())
 }
 
 /// Prints the table's costs, and continues only with consent.

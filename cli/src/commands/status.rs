@@ -97,6 +97,8 @@ fn may_mend(failure: &Failure) -> bool {
         // Wrong files and arguments, and errors that a check cannot have.
         Failure::Client(_)
         | Failure::Dev(_)
+        | Failure::Fetch(_)
+        | Failure::Rows { .. }
         | Failure::BenchMoved
         | Failure::Io(_)
         | Failure::UnexpectedAnswer

@@ -1,9 +1,9 @@
 //! CSV output, for spreadsheets and `opaque load`.
 //!
 //! If the output is loaded with the same `--null`, the rows equal those of the answer, except that
-//! text equal to the marker becomes NULL. With the default marker, an empty field, this affects
-//! empty text: it is written as `""`, which other programs distinguish from NULL and `opaque load`
-//! reads as NULL.
+//! text equal to the marker becomes NULL. With the default marker, an empty field, empty text is
+//! written as `""`, which `opaque load` distinguishes from NULL. The exception are answers of one
+//! column, because an empty line is not a record: there, NULL is written as `""` too.
 
 use std::borrow::Cow;
 use std::io::{self, Write};

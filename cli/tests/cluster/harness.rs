@@ -126,7 +126,9 @@ impl Cluster {
         let output = self.cli(arguments);
         let stderr = text(&output.stderr);
         assert!(!output.status.success(), "{arguments:?} succeeded: {}", text(&output.stdout));
-        assert!(stderr.starts_with("error: ") && !stderr.contains("panicked"), "{stderr}");
+        // `opaque load` says before how the files are written that it has read.
+        let is_error = stderr.lines().any(|line| line.starts_with("error: "));
+        assert!(is_error && !stderr.contains("panicked"), "{stderr}");
         stderr
     }
 

@@ -91,6 +91,115 @@ async fn a_name_that_differs_by_case_is_refused_before_anything_is_written() {
     assert_eq!(cluster.stored_tables(), before, "the refused load left something in the store");
 }
 
+/// Loads files and returns standard error.
+fn told(cluster: &Cluster, arguments: &[&str]) -> String {
+    let output = cluster.cli(&[&["load"], arguments].concat());
+    let told = String::from_utf8(output.stderr).unwrap();
+    assert!(output.status.success(), "{told}");
+    told
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn files_are_loaded_as_they_come() {
+    let cluster = Cluster::start(&[]).await;
+    let schema = cluster.file("people.sql", SCHEMA);
+    let rows = |client| async move { rows(&client, "SELECT * FROM people ORDER BY id").await };
+    let row = |id, name: &str, age| vec![Value::Int(id), Value::Text(name.to_owned()), age];
+    let expected = vec![row(1, "Ana", Value::Int(3)), row(2, "", Value::Null)];
+    for (name, text, options, dialect) in [
+        (
+            "a.csv",
+            "id;name;age\n1;Ana;3\n2;\"\";\n",
+            &[][..],
+            "semicolon-separated, 3 columns, with a header",
+        ),
+        ("a.tsv", "1\tAna\t3.0\n2\t\"\"\t\n", &[], "tab-separated, 3 columns, no header"),
+        ("a.json", "[{\"id\":1,\"name\":\"Ana\",\"age\":3},\n{\"id\":2,\"name\":\"\"}]", &[], ""),
+        (
+            "a.txt",
+            "made by x\nAna|1|3|no\n''|2||no\n",
+            &["--skip", "1", "--columns", "name,id,age,_", "--ignore-extra", "--quote", "'"],
+            "pipe-separated, 4 columns, no header, quotes '",
+        ),
+    ] {
+        let data = cluster.file(name, text);
+        let told = told(&cluster, &[options, &[path(&schema), path(&data)]].concat());
+        assert!(told.starts_with(dialect), "{name}: {told}");
+        assert_eq!(rows(cluster.client()).await, expected, "{name}");
+    }
+    // Several files are one table.
+    let one = cluster.file("1.tsv", "name\tid\tage\nAna\t1\t3\n");
+    let two = cluster.file("2.jsonl", "{\"id\":2,\"name\":\"\"}\n");
+    told(&cluster, &[path(&schema), path(&one), path(&two)]);
+    assert_eq!(rows(cluster.client()).await, expected);
+    let said = cluster.fails(&["load", path(&schema), path(&one), path(&two), path(&one)]);
+    assert!(
+        said.contains("1.tsv: line 2, column id: duplicates the value of line 2 of "),
+        "{said}"
+    );
+    assert!(
+        said.contains("the file was read as tab-separated, 3 columns, with a header"),
+        "{said}"
+    );
+    // What was refused has changed nothing.
+    assert_eq!(rows(cluster.client()).await, expected);
+    let doubtful = cluster.file("d.csv", "id,name,age\n1,'Ana',3\n");
+    let said = cluster.fails(&["load", path(&schema), path(&doubtful)]);
+    assert!(said.contains("with a header, quotes '; set its quote (--quote)"), "{said}");
+}
+
+/// Answers every request with a file of its path's name.
+fn serve() -> std::net::SocketAddr {
+    let listener = std::net::TcpListener::bind("127.0.0.1:0").unwrap();
+    let address = listener.local_addr().unwrap();
+    std::thread::spawn(move || {
+        for stream in listener.incoming() {
+            let mut stream = stream.unwrap();
+            let lines =
+                std::io::BufRead::lines(std::io::BufReader::new(stream.try_clone().unwrap()));
+            let head: Vec<String> =
+                lines.map_while(Result::ok).take_while(|line| !line.is_empty()).collect();
+            let path = head.first().and_then(|line| line.split(' ').nth(1)).unwrap_or_default();
+            let (status, body) = match path {
+                "/people.csv?signature=1" => ("200 OK", "name;id;age\nAna;1;3\n"),
+                "/page" => ("200 OK", "<!DOCTYPE html>\n<html><body>Download</body></html>\n"),
+                "/secret.csv" => ("403 Forbidden", "no"),
+                _ => ("404 Not Found", "<html>not here</html>"),
+            };
+            let length = body.len();
+            let answer = format!(
+                "HTTP/1.1 {status}\r\nContent-Length: {length}\r\nConnection: close\r\n\r\n{body}"
+            );
+            std::io::Write::write_all(&mut stream, answer.as_bytes()).unwrap();
+        }
+    });
+    address
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn urls_are_loaded_and_errors_of_servers_are_named() {
+    let cluster = Cluster::start(&[]).await;
+    let schema = cluster.file("people.sql", SCHEMA);
+    let server = format!("http://{}", serve());
+    let url = |path: &str| format!("{server}/{path}");
+    let said = told(&cluster, &[path(&schema), &url("people.csv?signature=1")]);
+    assert!(said.starts_with("semicolon-separated, 3 columns"), "{said}");
+    let client = cluster.client();
+    assert_eq!(rows(&client, "SELECT age FROM people WHERE id = 1").await, [[Value::Int(3)]]);
+    for (place, named) in [
+        ("gone.csv", "gone.csv answered 404 Not Found"),
+        ("secret.csv", "SOURCE_TOKEN"),
+        ("page", "page is an HTML page: does the address lead to a page about the file?"),
+    ] {
+        let said = cluster.fails(&["load", path(&schema), &url(place)]);
+        assert!(said.contains(named), "{said}");
+    }
+    let said = cluster.fails(&["load", path(&schema), "ftp://host/a.csv"]);
+    assert!(said.contains("ftp:// is not supported"), "{said}");
+    let said = cluster.fails(&["load", path(&schema), "http://127.0.0.1:1/a.csv"]);
+    assert!(said.contains("connection refused"), "{said}");
+}
+
 #[tokio::test(flavor = "multi_thread")]
 async fn lenient_quotes_take_what_is_refused_and_say_how_many() {
     let cluster = Cluster::start(&[]).await;

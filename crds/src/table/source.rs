@@ -4,6 +4,7 @@ use kube::KubeSchema;
 use schemars::JsonSchema;
 use serde::{Deserialize, Serialize};
 
+use super::Dialect;
 use crate::reference::{ConfigMapKeyReference, LocalReference};
 
 /// The source of the rows: exactly one of `url` and `configMapRef`.
@@ -18,6 +19,9 @@ use crate::reference::{ConfigMapKeyReference, LocalReference};
     ),
     validation = Rule::new("self.format != 'parquet' || self.compression == 'none'").message(
         "parquet compresses its columns itself: compression must be none"
+    ),
+    validation = Rule::new("!has(self.dialect) || self.format == 'csv'").message(
+        "dialect applies to format csv only"
     )
 )]
 pub struct Source {
@@ -50,6 +54,16 @@ pub struct Source {
     #[serde(default)]
     pub format: Format,
 
+    /// How a file of format `csv` is written. What is not set is detected from the beginning of the
+    /// file and the columns' names.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub dialect: Option<Dialect>,
+
+    /// Whether columns of the file that the schema does not name are skipped. Without it they are
+    /// an error.
+    #[serde(default, skip_serializing_if = "is_false")]
+    pub ignore_extra: bool,
+
     /// Compression of the file.
     #[serde(default)]
     pub compression: Compression,
@@ -61,14 +75,21 @@ pub struct Source {
     pub revision: Option<String>,
 }
 
+#[expect(clippy::trivially_copy_pass_by_ref, reason = "serde passes a reference")]
+fn is_false(flag: &bool) -> bool {
+    !flag
+}
+
 /// Format of a source.
 #[derive(Debug, Clone, Copy, Default, PartialEq, Eq, Serialize, Deserialize, JsonSchema)]
 #[serde(rename_all = "lowercase")]
 pub enum Format {
-    /// Comma-separated values with a header line.
+    /// Delimited text, such as comma-separated values.
     #[default]
     Csv,
-    /// One JSON object per line.
+    /// JSON objects one after another, or one array of objects.
+    Json,
+    /// The same as `json`.
     Jsonl,
     /// Apache Parquet.
     Parquet,

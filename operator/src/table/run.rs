@@ -51,6 +51,15 @@ mod tests {
         revised.spec.source.revision = Some("2".into());
         runs.push(id(&revised, &cluster, Some(b"a")));
 
+        let mut written = table.clone();
+        written.spec.source.dialect =
+            Some(serde_json::from_value(json!({"delimiter": ";"})).unwrap());
+        runs.push(id(&written, &cluster, Some(b"a")));
+
+        let mut narrower = table.clone();
+        narrower.spec.source.ignore_extra = true;
+        runs.push(id(&narrower, &cluster, Some(b"a")));
+
         let mut widened = table.clone();
         widened.spec.schema.columns.pop();
         runs.push(id(&widened, &cluster, Some(b"a")));

@@ -12,8 +12,8 @@ use jiff::Timestamp;
 use opaque_crds::OpaqueTable;
 use opaque_crds::cluster::{MissingTable, OpaqueClusterStatus};
 use opaque_crds::status::ConditionType;
+use opaque_crds::table::OpaqueTableStatus;
 use opaque_crds::table::report::{Reason, Report, Stage};
-use opaque_crds::table::{Format, OpaqueTableStatus};
 
 use super::decide::{Action, Decision};
 use super::facts::{Facts, JobFacts, JobState, SourceFacts};
@@ -340,13 +340,10 @@ fn a_source_that_goes_back_to_an_earlier_one_is_not_taken_for_a_failure() {
 #[test]
 fn whatever_blocks_a_table_is_named() {
     type Break = fn(&mut Facts);
-    let cases: [(&str, &str, Break); 8] = [
+    let cases: [(&str, &str, Break); 7] = [
         ("ClusterMissing", "OpaqueCluster demo", |facts| facts.cluster = None),
         ("ClusterPaused", "spec.paused", |facts| {
             facts.cluster.as_mut().unwrap().spec.paused = true
-        }),
-        ("SourceFormatUnsupported", "convert", |facts| {
-            facts.table.spec.source.format = Format::Parquet;
         }),
         ("InvalidSpec", "must be between 1 and 100", |facts| facts.table.spec.retain_epochs = 0),
         ("SourceMissing", "no key", |facts| {

@@ -2,8 +2,6 @@
 
 use std::collections::BTreeSet;
 
-use opaque_crds::table::Format;
-
 use super::facts::{Facts, SourceFacts};
 use super::map_view::MapView;
 
@@ -36,11 +34,6 @@ pub(super) fn check(facts: &Facts, map: Option<&MapView<'_>>) -> Option<Blocker>
     let table = &facts.table;
     if let Err(errors) = table.validate_cel() {
         return Some(Blocker::new("InvalidSpec", errors.to_string()));
-    }
-    if table.spec.source.format == Format::Parquet {
-        let message =
-            "spec.source.format parquet cannot be read yet: convert the file to csv or jsonl";
-        return Some(Blocker::new("SourceFormatUnsupported", message.into()));
     }
     let name = &table.spec.cluster_ref.name;
     let Some(cluster) = &facts.cluster else {

@@ -126,11 +126,14 @@ fn header_errors_list_both_sides() {
              note, ok; the header has city, temp, note, ok, Temp",
         ),
         (
-            "city;temp;note;ok\n",
-            "the header of w.csv does not fit the schema: the header is one field with 3 semicolons: \
-             fields must be separated by commas, and this file may use semicolons; missing: \
-             City, temp, note, ok; unknown: city;temp;note;ok; the schema has City, temp, note, ok; the \
-             header has city;temp;note;ok",
+            "city;temp;note\n",
+            "the header of w.csv does not fit the schema: missing: ok; the schema has City, temp, note, ok; the \
+             header has city, temp, note",
+        ),
+        (
+            "city:temp:note:ok\n",
+            "the header of w.csv does not fit the schema: missing: City, temp, note, ok; unknown: \
+             city:temp:note:ok; the schema has City, temp, note, ok; the header has city:temp:note:ok",
         ),
     ] {
         assert_eq!(error(header.as_bytes()), expected);
@@ -142,7 +145,7 @@ fn errors_name_line_and_column() {
     for (body, expected) in [
         (
             "A,1,x,1\nB,2,x\n",
-            "line 3: 3 fields, but the header names 4 columns; check for a missing or unquoted comma or quote",
+            "line 3: 3 fields, but the header has 4; check for a missing delimiter, or one that is data and not in quotes",
         ),
         (
             "A,1,x,1\nB,2.5,x,1\n",
@@ -190,7 +193,7 @@ fn quotes_out_of_place_are_errors_with_the_way_out() {
         (
             "A,1,\"x\";1\n",
             "line 2, column 5: the quoted field that begins here is closed at line 2, column 7, and text follows; \
-             fields are separated by commas: does the file have another separator?"
+             does the file have another delimiter (--delimiter)?"
                 .to_owned(),
         ),
         (

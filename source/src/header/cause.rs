@@ -4,10 +4,9 @@ use std::fmt;
 
 use opaque_pir::table::Schema;
 
-use crate::tokens::Record;
-
-/// Separators that a file may have instead of commas.
-const SEPARATORS: [(u8, &str); 3] = [(b';', "semicolon"), (b'\t', "tab"), (b'|', "pipe")];
+/// Delimiters that a file may have instead of the declared one.
+const DELIMITERS: [(u8, &str); 4] =
+    [(b',', "comma"), (b';', "semicolon"), (b'\t', "tab"), (b'|', "pipe")];
 /// Maximum number of header fields that are compared with columns.
 const COMPARED: usize = 1024;
 
@@ -18,9 +17,9 @@ const COMPARED: usize = 1024;
 pub enum Cause {
     /// The header is not UTF-8.
     Utf8,
-    /// The file has another separator than commas.
+    /// The file has another delimiter.
     Separated {
-        /// The separator's name.
+        /// The delimiter's name.
         by: &'static str,
         /// Number of its occurrences in the only field.
         count: usize,
@@ -51,21 +50,17 @@ pub enum Cause {
 
 impl Cause {
     /// The likely cause. `matched` are the fields that name columns.
-    pub(super) fn of(
-        schema: &Schema,
-        header: &Record<'_>,
-        matched: &[Option<usize>],
-    ) -> Option<Self> {
-        let fields = || (1..).zip(header.fields());
+    pub(super) fn of(schema: &Schema, header: &[&[u8]], matched: &[Option<usize>]) -> Option<Self> {
+        let fields = || (1..).zip(header.iter().copied());
         let first = |is: &dyn Fn(&[u8]) -> bool| {
             fields().find(|(_, name)| is(name)).map(|(field, _)| field)
         };
         if first(&|name| std::str::from_utf8(name).is_err()).is_some() {
             return Some(Self::Utf8);
         }
-        if let (1, Some(only)) = (header.count(), header.field(0)) {
+        if let [only] = header {
             let count = |byte| only.iter().filter(|other| **other == byte).count();
-            let counts = SEPARATORS.map(|(byte, by)| (count(byte), by));
+            let counts = DELIMITERS.map(|(byte, by)| (count(byte), by));
             let most = counts.into_iter().max_by_key(|(count, _)| *count);
             if let Some((count, by)) = most.filter(|(count, _)| *count > 0) {
                 return Some(Self::Separated { by, count });
@@ -75,7 +70,7 @@ impl Cause {
             return Some(Self::LineBreak { field });
         }
         if let Some(field) = first(&|name| name.trim_ascii().is_empty()) {
-            return Some(Self::Unnamed { field, last: field == header.count() });
+            return Some(Self::Unnamed { field, last: field == header.len() });
         }
         let columns = || schema.columns().iter().zip(matched);
         let missing = columns().filter(|(_, field)| field.is_none());
@@ -89,7 +84,7 @@ impl Cause {
                 return Some(Self::Alike { field, column: (*column).clone() });
             }
         }
-        let as_many = header.count() > 1 && header.count() == matched.len();
+        let as_many = header.len() > 1 && header.len() == matched.len();
         (as_many && missing.len() == matched.len()).then_some(Self::NoHeader)
     }
 }
@@ -109,14 +104,14 @@ impl fmt::Display for Cause {
                 let ending = if *count == 1 { "" } else { "s" };
                 write!(
                     f,
-                    "the header is one field with {count} {by}{ending}: fields must be separated by commas, and this file may use {by}s"
+                    "the header is one field with {count} {by}{ending}: is it {by}-separated (--delimiter)?"
                 )
             }
             Self::LineBreak { field } => {
                 write!(f, "field {field} of the header has a line break: is a quote left open?")
             }
             Self::Unnamed { field, last: true } => {
-                write!(f, "field {field} of the header has no name: the line ends with a comma")
+                write!(f, "field {field} of the header has no name: the line ends with a delimiter")
             }
             Self::Unnamed { field, last: false } => {
                 write!(f, "field {field} of the header has no name")
@@ -125,9 +120,9 @@ impl fmt::Display for Cause {
                 f,
                 "field {field} of the header equals column {column} except for case, blanks, marks or invisible characters"
             ),
-            Self::NoHeader => {
-                f.write_str("the first line names no column of the schema: is the header missing?")
-            }
+            Self::NoHeader => f.write_str(
+                "the first line names no column of the schema: if it is a row, say so by --no-header, or name the fields by --columns",
+            ),
         }
     }
 }

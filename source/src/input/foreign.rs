@@ -41,7 +41,6 @@ const MARKS: &[(&[u8], Foreign)] = &[
         b"7z\xbc\xaf\x27\x1c",
         Foreign { name: "a 7z archive", remedy: "take the file out of it: 7z x" },
     ),
-    (b"PAR1", Foreign { name: "Parquet", remedy: "write it as CSV" }),
     (b"\xff\xfe\0\0", UTF_32),
     (b"\0\0\xfe\xff", UTF_32),
     (b"\xff\xfe", UTF_16),

@@ -1,9 +1,7 @@
 use opaque_pir::table::{Column, ColumnType, Role, Schema, Value};
+use proptest::prelude::*;
 
-use crate::{
-    Compression, CsvSettings, Encoded, Format, Input, MAX_RECORD_BYTES, Null, Quotes, Reader,
-    SourceError,
-};
+use crate::{Compression, Encoded, Input, MAX_RECORD_BYTES, Reader, Settings, SourceError};
 
 fn schema() -> Schema {
     let column = |name: &str, column_type, role, nullable| Column {
@@ -26,8 +24,7 @@ fn schema() -> Schema {
 fn reader(text: &[u8]) -> Reader {
     let bytes = std::io::Cursor::new(text.to_vec());
     let input = Input::stream("w.jsonl".to_owned(), bytes, None, Compression::None).unwrap();
-    let csv = CsvSettings { null: Null::Empty, quotes: Quotes::Strict };
-    Reader::new(input, Format::Jsonl, &schema(), csv).unwrap()
+    Reader::new(input, None, &schema(), &Settings::default()).unwrap()
 }
 
 fn error(text: &str) -> String {
@@ -94,7 +91,7 @@ fn errors_name_line_and_column() {
         ),
         (
             "{\"city\":\"B\",\"ok\":true,\"wind\":1,\"rain\":2}",
-            "line 3: unknown keys: wind, rain; the schema has city, temp, ph, more, ok, at",
+            "line 3: unknown keys: wind, rain; --ignore-extra skips them; the schema has city, temp, ph, more, ok, at",
         ),
         (
             "{\"city\":\"B\",\"ok\":true,\"City\":\"C\"}",
@@ -102,15 +99,24 @@ fn errors_name_line_and_column() {
         ),
         (
             "{\"city\":\"B\",\"ok\":true",
-            "line 3: expected a JSON object on one line: EOF while parsing an object at character 21; write the whole object on one line, for instance with jq -c .",
+            "line 3: expected a JSON object: the file ends within the object that begins here",
         ),
         (
-            "{\"city\":\"B\"} {\"ok\":true}",
-            "line 3: expected a JSON object on one line: trailing characters at character 14",
+            "{\"city\":\"B\"},{\"ok\":true}",
+            "line 3, column ok: NULL, but the column is NOT NULL; fill it in, or make the column nullable",
         ),
         (
-            "[1]",
-            "line 3: expected a JSON object on one line: it begins with \"[1]\", as an array does: write its elements, one a line, for instance with jq -c '.[]'",
+            "{\"city\":\"B\",\"ok\":true},",
+            "line 3: expected a JSON object: every row must be an object, found \",\"",
+        ),
+        ("[1]", "line 3: expected a JSON object: every row must be an object, found \"[1]\""),
+        (
+            "{\"city\":\"B\",\"ok\":true\n{\"city\":\"C\",\"ok\":true}\n",
+            "line 4: expected a JSON object: expected `,` or `}` at character 1",
+        ),
+        (
+            "{\"city\":\"B\",\"ok\":[}",
+            "line 3: expected a JSON object: expected value at character 19",
         ),
         (
             "{\"city\":\"A\",\"ok\":false}",
@@ -128,12 +134,107 @@ fn bytes_that_are_no_text_are_an_error_with_the_line() {
 }
 
 #[test]
-fn an_endless_line_is_not_held_in_memory() {
-    let mut reader = reader(&vec![b'x'; 3 << 24]);
-    let error = reader.next().unwrap().unwrap_err();
-    assert!(matches!(error, SourceError::TooLong { line: 1, .. }), "{error}");
-    assert!(reader.bytes_read() < u64::from(MAX_RECORD_BYTES) + (1 << 20));
-    assert!(reader.next().is_none());
+fn an_endless_object_is_not_held_in_memory() {
+    for (head, expected) in [
+        ("{\"city\":\"", "line 2: the record that begins here has more than 16777216 bytes"),
+        ("{\"city\":7\n{\"city\":\"", "line 3: expected a JSON object: expected `,` or `}` at"),
+    ] {
+        let mut text = format!("\n{head}").into_bytes();
+        text.resize(3 << 24, b'x');
+        let mut reader = reader(&text);
+        let error = reader.next().unwrap().unwrap_err().to_string();
+        assert!(error.starts_with(expected), "{error}");
+        assert!(reader.bytes_read() < u64::from(MAX_RECORD_BYTES) + (1 << 20));
+        assert!(reader.next().is_none());
+    }
+}
+
+#[test]
+fn an_array_is_as_good_as_lines() {
+    let (a, b) = (
+        "{\"city\":\"A, [}\\\"\",\n\"ok\":true,\"more\":{\"a\":[1,{}]}}",
+        "{\"city\":\"B\",\"ok\":false,\"temp\":7.0}",
+    );
+    let read = |text: &str| {
+        let rows: Result<Vec<_>, _> = reader(text.as_bytes()).collect();
+        rows.map_err(|error| error.to_string())
+    };
+    let lines = read(&format!("{a}\n{b}\n")).unwrap();
+    assert_eq!((lines.len(), &lines[1][1]), (2, &Value::Int(7)));
+    for text in [
+        format!("[{a},{b}]"),
+        format!("\u{feff} [\n {a} ,\r\n{b}\n]\n"),
+        format!("{a}{b}"),
+        format!("{a} {b}"),
+    ] {
+        assert_eq!(read(&text).as_ref(), Ok(&lines), "{text}");
+    }
+    assert_eq!(read("[ ]"), Ok(vec![]));
+    assert_eq!(read(""), Ok(vec![]));
+    for (text, expected) in [
+        (format!("[{a}"), "line 2: expected a JSON object: the file ends within the array"),
+        (format!("[{a},"), "line 2: expected a JSON object: the file ends within the array"),
+        ("[".to_owned(), "line 1: expected a JSON object: the file ends within the array"),
+        (
+            format!("[{b},]"),
+            "line 1: expected a JSON object: every row must be an object, found \"]\"",
+        ),
+        (
+            format!("[,{b}]"),
+            "line 1: expected a JSON object: every row must be an object, found \",{",
+        ),
+        (
+            format!("[{b}{b}]"),
+            "line 1: expected a JSON object: a comma or the end of the array must follow",
+        ),
+        (
+            format!("[{b}]\n{b}"),
+            "line 2: expected a JSON object: text follows the array, found \"{",
+        ),
+        (format!("{b}\n[{b}]"), "line 2: expected a JSON object: every row must be an object"),
+        ("[[1,2]]".to_owned(), "line 1: expected a JSON object: every row must be an object"),
+    ] {
+        let error = read(&text).unwrap_err();
+        assert!(error.starts_with(expected), "{text}: {error}");
+    }
+}
+
+proptest! {
+    /// serde_json is the oracle, for any spelling.
+    #[test]
+    fn objects_are_those_of_serde_json(
+        rows in prop::collection::vec((any::<String>(), any::<bool>(), any::<i32>()), 0..6),
+        spaces in prop::sample::select(vec!["", " ", "\n", "\r\n\t"]),
+        is_pretty: bool,
+    ) {
+        let object = |(city, ok, number): &(String, bool, i32)| {
+            serde_json::json!({"city": city, "ok": ok, "more": {"n": [number, city]}})
+        };
+        let objects: Vec<_> = rows.iter().map(object).collect();
+        let text = |value: &serde_json::Value| if is_pretty {
+            serde_json::to_string_pretty(value).unwrap()
+        } else {
+            value.to_string()
+        };
+        let texts: Vec<String> = objects.iter().map(text).collect();
+        let array = format!("{spaces}[{spaces}{}{spaces}]", texts.join(&format!("{spaces},{spaces}")));
+        for text in [texts.join(&format!("{spaces} ")), array] {
+            let read: Vec<_> = reader(text.as_bytes()).map(Result::unwrap).collect();
+            prop_assert_eq!(read.len(), rows.len());
+            for (row, (city, ok, number)) in read.iter().zip(&rows) {
+                prop_assert_eq!(&row[0], &Value::Text(city.clone()));
+                prop_assert_eq!(&row[4], &Value::Bool(*ok));
+                let Value::Json(more) = &row[3] else { panic!("{row:?}") };
+                let more: serde_json::Value = serde_json::from_str(more).unwrap();
+                prop_assert_eq!(more, serde_json::json!({"n": [number, city]}));
+            }
+        }
+    }
+
+    #[test]
+    fn bytes_of_any_kind_are_read_or_refused(bytes in prop::collection::vec(prop::sample::select(b"{}[]\",:\\ \na1\xff".to_vec()), 0..40)) {
+        let _ = Encoded::new(reader(&bytes)).collect::<Result<Vec<_>, _>>();
+    }
 }
 
 #[test]

@@ -2,12 +2,12 @@
 
 use super::record::{Field, Kind};
 use super::words::Marks;
-use super::{Dialect, Quotes, is_break};
+use super::{Quotes, Syntax, is_break};
 
 /// A scan in progress. Each call gets all bytes of the record so far, and continues where the last
 /// call stopped.
 pub(super) struct Scan {
-    dialect: Dialect,
+    syntax: Syntax,
     quotes: Quotes,
     phase: Phase,
     /// Start of the current field, including its quote.
@@ -41,8 +41,8 @@ pub(super) enum Step {
 }
 
 impl Scan {
-    pub(super) fn new(dialect: Dialect, quotes: Quotes) -> Self {
-        Self { dialect, quotes, phase: Phase::Begin, begin: 0, oddest: Kind::Plain }
+    pub(super) fn new(syntax: Syntax, quotes: Quotes) -> Self {
+        Self { syntax, quotes, phase: Phase::Begin, begin: 0, oddest: Kind::Plain }
     }
 
     pub(super) fn oddest(&self) -> Kind {
@@ -60,7 +60,7 @@ impl Scan {
             match self.phase {
                 Phase::Begin => match bytes.get(self.begin) {
                     None => return Step::More,
-                    Some(byte) if self.dialect.quote == Some(*byte) => {
+                    Some(byte) if self.syntax.quote == Some(*byte) => {
                         self.phase = Phase::Quoted { position: self.begin + 1, kind: Kind::Quoted };
                     }
                     Some(_) => self.phase = Phase::Plain { position: self.begin },
@@ -76,7 +76,7 @@ impl Scan {
                     }
                 }
                 Phase::Bent { position } => {
-                    let stop = Marks::<true>::new(self.dialect.delimiter, position).find(bytes);
+                    let stop = Marks::<true>::new(self.syntax.delimiter, position).find(bytes);
                     let Some((stop, byte)) = stop.and_then(|at| Some((at, *bytes.get(at)?))) else {
                         self.phase = Phase::Bent { position: bytes.len() };
                         return Step::More;
@@ -92,7 +92,7 @@ impl Scan {
 
     /// Adds unquoted fields up to a field that begins with a quote.
     fn plain(&mut self, bytes: &[u8], position: usize, fields: &mut Vec<Field>) -> Option<Step> {
-        let Dialect { delimiter, quote, comment: _ } = self.dialect;
+        let Syntax { delimiter, quote, comment: _ } = self.syntax;
         let mut stops = Marks::<true>::new(delimiter, position);
         loop {
             let Some(stop) = stops.find(bytes) else {
@@ -119,8 +119,8 @@ impl Scan {
         mut kind: Kind,
         fields: &mut Vec<Field>,
     ) -> Option<Step> {
-        // If the dialect has no quotes, no field is quoted.
-        let quote = self.dialect.quote?;
+        // If the syntax has no quotes, no field is quoted.
+        let quote = self.syntax.quote?;
         let mut quotes = Marks::<false>::new(quote, position);
         loop {
             let Some(close) = quotes.find(bytes) else {
@@ -134,7 +134,7 @@ impl Scan {
             if byte == quote {
                 kind = Kind::Escaped;
                 quotes.find(bytes);
-            } else if byte == self.dialect.delimiter || is_break(byte) {
+            } else if byte == self.syntax.delimiter || is_break(byte) {
                 fields.push(Field::new(self.begin + 1, close, kind));
                 return self.ended(close + 1, kind, byte);
             } else if self.quotes == Quotes::Strict {
@@ -149,7 +149,7 @@ impl Scan {
     /// Continues after a completed field: `byte`, at `end`, is a delimiter or a line break.
     fn ended(&mut self, end: usize, kind: Kind, byte: u8) -> Option<Step> {
         self.oddest = self.oddest.max(kind);
-        if byte != self.dialect.delimiter {
+        if byte != self.syntax.delimiter {
             return Some(Step::Record(end));
         }
         self.begin = end + 1;

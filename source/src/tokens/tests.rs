@@ -29,8 +29,8 @@ impl Read for Pieces<'_> {
     }
 }
 
-fn read_by(bytes: &[u8], dialect: Dialect, quotes: Quotes, at_once: usize) -> Reading {
-    let mut tokens = Tokenizer::new(Pieces { bytes, at_once }, dialect, quotes, 1 << 24);
+fn read_by(bytes: &[u8], syntax: Syntax, quotes: Quotes, at_once: usize) -> Reading {
+    let mut tokens = Tokenizer::new(Pieces { bytes, at_once }, syntax, quotes, 1 << 24);
     let mut reading = Reading::default();
     loop {
         match tokens.read() {
@@ -51,12 +51,12 @@ fn read_by(bytes: &[u8], dialect: Dialect, quotes: Quotes, at_once: usize) -> Re
     reading
 }
 
-fn read(bytes: &[u8], dialect: Dialect, quotes: Quotes) -> Reading {
-    read_by(bytes, dialect, quotes, usize::MAX)
+fn read(bytes: &[u8], syntax: Syntax, quotes: Quotes) -> Reading {
+    read_by(bytes, syntax, quotes, usize::MAX)
 }
 
 fn strict(text: &str) -> Reading {
-    read(text.as_bytes(), Dialect::CSV, Quotes::Strict)
+    read(text.as_bytes(), Syntax::CSV, Quotes::Strict)
 }
 
 fn texts(reading: &Reading) -> Vec<Vec<Vec<u8>>> {
@@ -65,21 +65,21 @@ fn texts(reading: &Reading) -> Vec<Vec<Vec<u8>>> {
 }
 
 /// The records that crate `csv` reads.
-fn by_csv(bytes: &[u8], dialect: Dialect) -> Vec<Vec<Vec<u8>>> {
+fn by_csv(bytes: &[u8], syntax: Syntax) -> Vec<Vec<Vec<u8>>> {
     let mut reader = csv::ReaderBuilder::new()
         .has_headers(false)
         .flexible(true)
-        .delimiter(dialect.delimiter)
-        .quoting(dialect.quote.is_some())
-        .quote(dialect.quote.unwrap_or_default())
-        .comment(dialect.comment)
+        .delimiter(syntax.delimiter)
+        .quoting(syntax.quote.is_some())
+        .quote(syntax.quote.unwrap_or_default())
+        .comment(syntax.comment)
         .from_reader(bytes);
     let records = reader.byte_records().map(Result::unwrap);
     records.map(|record| record.iter().map(<[u8]>::to_vec).collect()).collect()
 }
 
 /// A reader that follows the rules byte by byte, without any optimization.
-fn naive(bytes: &[u8], dialect: Dialect) -> Reading {
+fn naive(bytes: &[u8], syntax: Syntax) -> Reading {
     let bytes = bytes.strip_prefix(MARK).unwrap_or(bytes);
     let is_break = |at: usize| matches!(bytes.get(at), Some(b'\n' | b'\r'));
     let place = |at: usize| {
@@ -102,7 +102,7 @@ fn naive(bytes: &[u8], dialect: Dialect) -> Reading {
             at += 1;
             continue;
         }
-        if dialect.comment == Some(bytes[at]) {
+        if syntax.comment == Some(bytes[at]) {
             while at < bytes.len() && !is_break(at) {
                 at += 1;
             }
@@ -112,7 +112,7 @@ fn naive(bytes: &[u8], dialect: Dialect) -> Reading {
         loop {
             let (mut text, begin) = (Vec::new(), at);
             lines.push(place(at).line);
-            let quoted = at < bytes.len() && dialect.quote == Some(bytes[at]);
+            let quoted = at < bytes.len() && syntax.quote == Some(bytes[at]);
             if quoted {
                 let quote = bytes[at];
                 at += 1;
@@ -135,20 +135,20 @@ fn naive(bytes: &[u8], dialect: Dialect) -> Reading {
                     }
                 }
                 at += 1;
-                if at < bytes.len() && !is_break(at) && bytes[at] != dialect.delimiter {
+                if at < bytes.len() && !is_break(at) && bytes[at] != syntax.delimiter {
                     let (quote, closed) = (place(begin), place(at - 1));
                     let followed = TokenError::Followed { quote, closed, escaped: false, by: 0 };
                     reading.error = Some(followed.to_string());
                     break 'records;
                 }
             } else {
-                while at < bytes.len() && !is_break(at) && bytes[at] != dialect.delimiter {
+                while at < bytes.len() && !is_break(at) && bytes[at] != syntax.delimiter {
                     text.push(bytes[at]);
                     at += 1;
                 }
             }
             cells.push((text, quoted));
-            if bytes.get(at) != Some(&dialect.delimiter) {
+            if bytes.get(at) != Some(&syntax.delimiter) {
                 break;
             }
             at += 1;
@@ -186,13 +186,13 @@ fn soup() -> impl Strategy<Value = Vec<u8>> {
     ]
 }
 
-fn dialects() -> impl Strategy<Value = Dialect> {
-    let dialect = |delimiter, quote, comment| Dialect::new(delimiter, quote, comment).unwrap();
+fn syntaxes() -> impl Strategy<Value = Syntax> {
+    let syntax = |delimiter, quote, comment| Syntax::new(delimiter, quote, comment).unwrap();
     select(vec![
-        Dialect::CSV,
-        dialect(b';', Some(b'\''), Some(b'#')),
-        dialect(b',', None, None),
-        dialect(b'b', Some(b'a'), Some(b'"')),
+        Syntax::CSV,
+        syntax(b';', Some(b'\''), Some(b'#')),
+        syntax(b',', None, None),
+        syntax(b'b', Some(b'a'), Some(b'"')),
     ])
 }
 
@@ -200,14 +200,14 @@ proptest! {
     #![proptest_config(ProptestConfig::with_cases(4096))]
 
     #[test]
-    fn strict_reading_is_that_of_the_naive_reader(bytes in soup(), dialect in dialects()) {
-        prop_assert_eq!(read(&bytes, dialect, Quotes::Strict), naive(&bytes, dialect));
+    fn strict_reading_is_that_of_the_naive_reader(bytes in soup(), syntax in syntaxes()) {
+        prop_assert_eq!(read(&bytes, syntax, Quotes::Strict), naive(&bytes, syntax));
     }
 
     #[test]
     fn what_is_accepted_is_what_csv_reads(bytes in soup()) {
-        let reading = read(&bytes, Dialect::CSV, Quotes::Strict);
-        let mut expected = by_csv(&bytes, Dialect::CSV);
+        let reading = read(&bytes, Syntax::CSV, Quotes::Strict);
+        let mut expected = by_csv(&bytes, Syntax::CSV);
         if reading.error.is_some() {
             expected.truncate(reading.records.len());
         }
@@ -215,20 +215,20 @@ proptest! {
     }
 
     #[test]
-    fn comments_and_other_marks_are_those_of_csv(bytes in soup(), dialect in dialects()) {
+    fn comments_and_other_marks_are_those_of_csv(bytes in soup(), syntax in syntaxes()) {
         // In `csv`, only LF ends a comment, and a comment at the end of the file is an empty
         // record.
         let mut bytes: Vec<u8> = bytes.into_iter().filter(|byte| *byte != b'\r').collect();
         bytes.push(b'\n');
-        prop_assert_eq!(texts(&read(&bytes, dialect, Quotes::Lenient)), by_csv(&bytes, dialect));
+        prop_assert_eq!(texts(&read(&bytes, syntax, Quotes::Lenient)), by_csv(&bytes, syntax));
     }
 
     #[test]
     fn lenient_reading_is_that_of_csv_and_tells_when_strict_is_not(bytes in soup()) {
-        let lenient = read(&bytes, Dialect::CSV, Quotes::Lenient);
+        let lenient = read(&bytes, Syntax::CSV, Quotes::Lenient);
         prop_assert_eq!(lenient.error.as_deref(), None);
-        prop_assert_eq!(texts(&lenient), by_csv(&bytes, Dialect::CSV));
-        let strict = read(&bytes, Dialect::CSV, Quotes::Strict);
+        prop_assert_eq!(texts(&lenient), by_csv(&bytes, Syntax::CSV));
+        let strict = read(&bytes, Syntax::CSV, Quotes::Strict);
         prop_assert_eq!(lenient.bent.is_some(), strict.error.is_some());
         if let Some(bent) = lenient.bent {
             let position = strict.records.len();
@@ -238,10 +238,10 @@ proptest! {
     }
 
     #[test]
-    fn pieces_make_no_difference(bytes in soup(), dialect in dialects(), at_once in 1usize..5) {
+    fn pieces_make_no_difference(bytes in soup(), syntax in syntaxes(), at_once in 1usize..5) {
         for quotes in [Quotes::Strict, Quotes::Lenient] {
-            let whole = read(&bytes, dialect, quotes);
-            prop_assert_eq!(read_by(&bytes, dialect, quotes, at_once), whole);
+            let whole = read(&bytes, syntax, quotes);
+            prop_assert_eq!(read_by(&bytes, syntax, quotes, at_once), whole);
         }
     }
 
@@ -318,7 +318,7 @@ fn records_longer_than_the_buffer_are_read() {
         format_args!("{0},,{0}", "x".repeat(CHUNK))
     );
     for at_once in [1000, usize::MAX] {
-        let reading = read_by(text.as_bytes(), Dialect::CSV, Quotes::Strict, at_once);
+        let reading = read_by(text.as_bytes(), Syntax::CSV, Quotes::Strict, at_once);
         assert_eq!(reading, naive_of_lines(&text, &long));
     }
 }
@@ -339,7 +339,7 @@ fn naive_of_lines(text: &str, long: &str) -> Reading {
     let records = vec![row(1, "a", "b"), (line, middle, vec![line; 3]), row(line + 1, "c", "d")];
     assert_eq!(
         texts(&Reading { records: records.clone(), ..Reading::default() }),
-        by_csv(text.as_bytes(), Dialect::CSV)
+        by_csv(text.as_bytes(), Syntax::CSV)
     );
     Reading { records, ..Reading::default() }
 }
@@ -347,7 +347,7 @@ fn naive_of_lines(text: &str, long: &str) -> Reading {
 #[test]
 fn a_record_that_is_too_long_is_refused_with_the_quote_that_is_open() {
     let text = format!("a\n{}\n\"{}", "b".repeat(CHUNK), "c".repeat(1 << 20));
-    let mut tokens = Tokenizer::new(text.as_bytes(), Dialect::CSV, Quotes::Strict, 1 << 18);
+    let mut tokens = Tokenizer::new(text.as_bytes(), Syntax::CSV, Quotes::Strict, 1 << 18);
     assert!(tokens.read().unwrap().is_some() && tokens.read().unwrap().is_some());
     let error = tokens.read().unwrap_err();
     let quote = Position { line: 3, column: 1 };
@@ -366,7 +366,7 @@ fn an_error_of_the_source_has_its_line() {
         }
     }
     let source = (&b"a\n\"b\nc"[..]).chain(Broken);
-    let mut tokens = Tokenizer::new(source, Dialect::CSV, Quotes::Lenient, 1 << 24);
+    let mut tokens = Tokenizer::new(source, Syntax::CSV, Quotes::Lenient, 1 << 24);
     assert!(tokens.read().unwrap().is_some());
     assert_eq!(tokens.read().unwrap_err().to_string(), "cannot read beyond line 3: gone");
 }
@@ -381,6 +381,30 @@ fn a_dialect_needs_different_marks() {
         (b',', Some(b'"'), Some(b'"')),
         (0xc3, None, None),
     ] {
-        assert_eq!(Dialect::new(delimiter, quote, comment), None);
+        assert_eq!(Syntax::new(delimiter, quote, comment), None);
     }
+}
+
+#[test]
+fn skipped_lines_are_counted_and_not_parsed() {
+    for end in ["\n", "\r\n", "\r"] {
+        for at_once in [1, 2, usize::MAX] {
+            let text = ["\u{feff}made by \"x", "", "a,b", "1,2"].join(end);
+            let mut tokens = Tokenizer::new(
+                Pieces { bytes: text.as_bytes(), at_once },
+                Syntax::CSV,
+                Quotes::Strict,
+                1 << 24,
+            );
+            tokens.skip_lines(2).unwrap();
+            let record = tokens.read().unwrap().unwrap();
+            assert_eq!((record.line(), record.field(1)), (3, Some(&b"b"[..])), "{end:?}");
+            let record = tokens.read().unwrap().unwrap();
+            assert_eq!((record.line(), record.field(1)), (4, Some(&b"2"[..])), "{end:?}");
+            assert!(tokens.read().unwrap().is_none());
+        }
+    }
+    let mut tokens = Tokenizer::new(&b"a\nb"[..], Syntax::CSV, Quotes::Strict, 1 << 24);
+    tokens.skip_lines(u64::MAX).unwrap();
+    assert!(tokens.read().unwrap().is_none());
 }

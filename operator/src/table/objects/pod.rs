@@ -78,7 +78,7 @@ pub(super) fn template(
         "image": cluster.spec.image.as_deref().unwrap_or(&installed.node_image),
         "imagePullPolicy": cluster.spec.image_pull_policy.map(pull_policy),
         "command": ["/usr/bin/opaque-prepare"],
-        "args": arguments(table, cluster, start, installed.allow_local_sources),
+        "args": arguments(table, cluster, start, installed.allow_local_sources)?,
         "env": env,
         "envFrom": env_from,
         "resources": resources(&table.spec.prepare.resources),
@@ -130,7 +130,7 @@ fn arguments(
     cluster: &OpaqueCluster,
     start: &Start,
     allow_local_sources: bool,
-) -> Vec<String> {
+) -> Result<Vec<String>, Error> {
     let (spec, table_name) = (&table.spec, table.name_any());
     let namespace = table.namespace().unwrap_or_default();
     let source = match (&spec.source.url, &spec.source.config_map_ref) {
@@ -141,6 +141,7 @@ fn arguments(
     };
     let format = match spec.source.format {
         Format::Csv => "csv",
+        Format::Json => "json",
         Format::Jsonl => "jsonl",
         Format::Parquet => "parquet",
     };
@@ -171,13 +172,21 @@ fn arguments(
     if allow_local_sources {
         arguments.push("--allow-local-sources".into());
     }
+    if let Some(dialect) = &spec.source.dialect {
+        let dialect = serde_json::to_string(dialect)
+            .map_err(|error| Error::Internal(format!("a dialect is not JSON: {error}")))?;
+        arguments.push(format!("--dialect={}", dialect.replace('$', "$$")));
+    }
+    if spec.source.ignore_extra {
+        arguments.push("--ignore-extra".into());
+    }
     if let Some(link) = spec.link_mbits {
         arguments.push(format!("--link={link}"));
     }
     if cluster.spec.storage.share_with_sources {
         arguments.push("--share-store-credentials".into());
     }
-    arguments
+    Ok(arguments)
 }
 
 /// The schema, the store's address, and credentials for a source that is not a bucket.

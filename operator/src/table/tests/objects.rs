@@ -70,6 +70,21 @@ fn owner_and_operator_say_what_a_source_may_use_and_where_it_may_be() {
 }
 
 #[test]
+fn a_table_says_how_its_source_is_written() {
+    let mut odd = table("weather");
+    odd.spec.source.ignore_extra = true;
+    odd.spec.source.dialect = Some(
+        serde_json::from_value(json!({"delimiter": "$", "skip": 2, "columns": ["a"]})).unwrap(),
+    );
+    let args = container(&build_with(&odd, &cluster(), false))["args"].clone();
+    let args = serde_json::from_value::<Vec<String>>(args).unwrap();
+    let dialect = r#"--dialect={"delimiter":"$$","columns":["a"],"skip":2}"#;
+    for argument in [dialect, "--ignore-extra"] {
+        assert!(args.iter().any(|other| other == argument), "{args:?}");
+    }
+}
+
+#[test]
 fn a_table_names_the_link_of_its_clients() {
     let mut slow = table("weather");
     slow.spec.link_mbits = Some(10);

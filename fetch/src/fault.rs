@@ -7,7 +7,6 @@
 use std::error::Error as StdError;
 use std::io;
 
-use opaque_crds::table::report::Reason;
 use opaque_store::SignedBy;
 use opaque_store::egress::{Forbidden, Place, RedirectError, Unresolved};
 use opaque_store::error::{FailureKind, causes, find};
@@ -18,77 +17,103 @@ use thiserror::Error;
 /// Why the source's bytes cannot be obtained. `Display` is for the log and includes what servers
 /// reported. It contains no credentials and no query of a URL.
 #[derive(Debug, Clone, PartialEq, Eq, Error)]
-pub(crate) enum SourceFault {
+pub enum SourceFault {
     /// The spec does not name anything that can be read. The text contains only parts of the spec.
     #[error("{0}")]
     Url(String),
     /// The file does not exist.
     #[error("{name} does not exist")]
-    Missing { name: String },
+    Missing {
+        /// The source as it may be shown.
+        name: String,
+    },
     /// The path is a folder or a device.
     #[error("{name} is not a file")]
-    NoFile { name: String },
+    NoFile {
+        /// The source as it may be shown.
+        name: String,
+    },
     /// The bucket's client cannot be created.
     #[error("{name}: {detail}")]
-    Settings { name: String, detail: String },
+    Settings {
+        /// The source as it may be shown.
+        name: String,
+        /// What is wrong with its variables.
+        detail: String,
+    },
     /// A web server responded with something other than the file.
     #[error("{name} answered {status}")]
-    Answered { name: String, status: StatusCode },
+    Answered {
+        /// The source as it may be shown.
+        name: String,
+        /// The response's status.
+        status: StatusCode,
+    },
     /// A web server does not respond, or closes the connection early.
     #[error("{name}: {trouble} ({detail})")]
-    Broken { name: String, trouble: Trouble, detail: String },
+    Broken {
+        /// The source as it may be shown.
+        name: String,
+        /// What is wrong with the connection.
+        trouble: Trouble,
+        /// The innermost error's text.
+        detail: String,
+    },
     /// The bucket refuses access, or closes the connection early.
     #[error("{name}: {detail}")]
     Bucket {
+        /// The source as it may be shown.
         name: String,
+        /// What the bucket refuses.
         kind: FailureKind,
+        /// The response's status, if there was one.
         status: Option<u16>,
+        /// The credentials that signed the request.
         signed_by: SignedBy,
+        /// What is wrong with the connection.
         trouble: Trouble,
+        /// The bucket's text.
         detail: String,
     },
     /// The source is larger than allowed.
     #[error("{name} has more than {limit_mib} MiB (--max-source-mib)")]
-    TooLarge { name: String, limit_mib: u64 },
+    TooLarge {
+        /// The source as it may be shown.
+        name: String,
+        /// The limit in MiB.
+        limit_mib: u64,
+    },
 }
 
 impl SourceFault {
     /// A connection that fails.
-    pub(super) fn broken(name: &str, error: &(dyn StdError + 'static)) -> Self {
+    pub(crate) fn broken(name: &str, error: &(dyn StdError + 'static)) -> Self {
         // Only the innermost error is used. The outer ones repeat the URL.
         let detail = causes(error).last().map(ToString::to_string).unwrap_or_default();
         Self::Broken { name: name.to_owned(), trouble: Trouble::of(error), detail }
     }
 
-    pub(crate) fn reason(&self) -> Reason {
+    /// Whether the source is at an address where no source may be.
+    pub fn is_forbidden(&self) -> bool {
+        matches!(self, Self::Broken { trouble, .. } | Self::Bucket { trouble, .. } if trouble.is_forbidden())
+    }
+
+    /// Whether the server refuses access.
+    pub fn is_refused(&self) -> bool {
         match self {
-            Self::Missing { .. } => Reason::SourceNotFound,
-            Self::Broken { trouble, .. } | Self::Bucket { trouble, .. }
-                if trouble.is_forbidden() =>
-            {
-                Reason::SourceForbidden
-            }
-            Self::Answered { status, .. } => match status.as_u16() {
-                404 | 410 => Reason::SourceNotFound,
-                401 | 403 | 407 => Reason::SourceRefused,
-                _ => Reason::SourceUnreadable,
-            },
-            Self::Bucket { kind, .. } => match kind {
-                FailureKind::NotFound | FailureKind::NoBucket => Reason::SourceNotFound,
-                FailureKind::Refused => Reason::SourceRefused,
-                FailureKind::Unreachable | FailureKind::Full | FailureKind::Other => {
-                    Reason::SourceUnreadable
-                }
-            },
-            Self::Url(_) | Self::NoFile { .. } | Self::Settings { .. } | Self::Broken { .. } => {
-                Reason::SourceUnreadable
-            }
-            Self::TooLarge { .. } => Reason::TooLarge,
+            Self::Answered { status, .. } => matches!(status.as_u16(), 401 | 403 | 407),
+            Self::Bucket { kind, .. } => *kind == FailureKind::Refused,
+            Self::Url(_)
+            | Self::Missing { .. }
+            | Self::NoFile { .. }
+            | Self::Settings { .. }
+            | Self::Broken { .. }
+            | Self::TooLarge { .. } => false,
         }
     }
 
     /// The text for a status. Of what a server sent, it contains only numbers.
-    pub(crate) fn for_status(&self) -> String {
+    pub fn for_status(&self) -> String {
         match self {
             Self::Settings { name, detail: _ } => {
                 format!("{name}: the variables of its Secret are not valid; see the Job's log")
@@ -133,7 +158,7 @@ impl SourceFault {
 /// What is wrong with a connection, in words of this program. The text of an error may quote a
 /// certificate, the target of a redirect, or a response.
 #[derive(Debug, Clone, PartialEq, Eq, Error)]
-pub(crate) enum Trouble {
+pub enum Trouble {
     /// The source is at a forbidden address.
     #[error(
         "it leads to {0}, where no source may be unless the operator is installed with sources.allowLocal"
@@ -178,7 +203,7 @@ impl Trouble {
     }
 
     /// Classifies an error by its innermost cause.
-    pub(super) fn of(error: &(dyn StdError + 'static)) -> Self {
+    pub(crate) fn of(error: &(dyn StdError + 'static)) -> Self {
         let timeout = |error: &reqwest::Error| error.is_timeout();
         if let Some(Forbidden { place, .. }) = find(error) {
             Self::Forbidden(*place)

@@ -1,15 +1,27 @@
-//! The source of the rows: a file, a web server, or a bucket, as a stream of bytes.
+//! The source of a table's rows: a file, a web server, or a bucket, as a stream of bytes.
 //!
-//! A thread that may block parses the bytes. A channel of a few pieces connects it to the tasks
+//! **What.** [`Source::connect`] opens what a URL names, and [`Source::into_input`] or
+//! [`Source::into_any_input`] give its bytes to `opaque-source`. The program of a prepare Job and
+//! `opaque load` read URLs with this crate.
+//!
+//! **Flow.** A thread that may block parses the bytes. A channel of a few pieces connects it to the tasks
 //! that receive them. The fault that broke the stream is kept next to the channel, since
 //! [`std::io::Error`] cannot express who can fix it.
+//!
+//! **Map.** `http` requests a file from a web server; [`fault`] describes why that failed, for a log
+//! and for a status; `opaque_store` opens buckets and limits which servers are reached.
+//!
+//! **Limits.** Only buckets and web servers are reached, and redirects within the rules of
+//! [`opaque_store::egress`]. This crate knows no schema and no format.
+#![forbid(unsafe_code)]
 
-mod fault;
+pub mod fault;
 mod http;
 
 use std::io::{self, Read};
 use std::path::PathBuf;
 use std::sync::{Arc, Mutex, PoisonError};
+use std::time::Duration;
 
 use bytes::Bytes;
 use futures::stream::BoxStream;
@@ -21,23 +33,46 @@ use opaque_store::error::Failure;
 use opaque_store::{Location, Settings, SourceSettings};
 use tokio::sync::mpsc;
 
-pub(crate) use self::fault::SourceFault;
+pub use self::fault::SourceFault;
 use self::fault::Trouble;
-use crate::config::Config;
 
 /// Pieces between the receiving and the parsing side. A piece has some tens of kilobytes.
 const PIECES: usize = 16;
 
 /// The fault that broke a stream, if there is one.
-pub(crate) type FaultCell = Arc<Mutex<Option<SourceFault>>>;
+pub type FaultCell = Arc<Mutex<Option<SourceFault>>>;
 
 /// Takes the fault that broke a stream.
-pub(crate) fn take(fault: &FaultCell) -> Option<SourceFault> {
+pub fn take(fault: &FaultCell) -> Option<SourceFault> {
     fault.lock().unwrap_or_else(PoisonError::into_inner).take()
 }
 
+/// What to read, and within which limits.
+#[derive(Debug, Clone)]
+pub struct Request {
+    /// `http://`, `https://`, `s3://`, `gs://`, `az://`, `file://`, or a path.
+    pub url: String,
+    /// Whether loopback and link-local addresses, and those of a cloud's metadata server, are read.
+    pub allow_local: bool,
+    /// Whether a bucket without credentials of its own is read with those of the store.
+    pub share_store_credentials: bool,
+    /// Most bytes, as transferred.
+    pub max_bytes: u64,
+    /// Longest time without data.
+    pub timeout: Duration,
+    /// The value of the header `User-Agent`.
+    pub agent: &'static str,
+}
+
+/// Whether a source is a URL rather than a path.
+pub fn is_url(source: &str) -> bool {
+    source.split_once("://").is_some_and(|(scheme, _)| {
+        !scheme.is_empty() && scheme.bytes().all(|byte| byte.is_ascii_alphanumeric())
+    })
+}
+
 /// A source that has responded.
-pub(crate) struct Source {
+pub struct Source {
     name: String,
     bytes: SourceBytes,
     fault: FaultCell,
@@ -59,17 +94,17 @@ impl Source {
     ///
     /// # Errors
     /// A fault that shows at once. Later faults are in [`fault`](Self::fault).
-    pub(crate) async fn connect(config: &Config, settings: &Settings) -> Result<Self, SourceFault> {
-        let url = &config.source;
-        let egress = Egress::new(config.allow_local_sources);
+    pub async fn connect(request: &Request, settings: &Settings) -> Result<Self, SourceFault> {
+        let url = &request.url;
+        let egress = Egress::new(request.allow_local);
         let scheme = url.split_once("://").map(|(scheme, _)| scheme);
         let (name, answer) = match (Location::parse(url), scheme) {
             (Some(location), _) => {
                 let location = location.map_err(SourceFault::Url)?;
-                let source = settings.of_source(&location, config.share_store_credentials);
+                let source = settings.of_source(&location, request.share_store_credentials);
                 (url.clone(), bucket(url, &location, &source, &egress).await?)
             }
-            (None, Some("http" | "https")) => http::get(config, &egress).await?,
+            (None, Some("http" | "https")) => http::get(request, &egress).await?,
             (None, None) => return file(url),
             (None, Some("file")) => return file(url.trim_start_matches("file://")),
             (None, Some(scheme)) => {
@@ -79,7 +114,7 @@ impl Source {
             }
         };
         let Answer { total, bytes } = answer;
-        let limit = config.max_source;
+        let limit = request.max_bytes;
         let large = || SourceFault::TooLarge { name: name.clone(), limit_mib: limit >> 20 };
         if total.is_some_and(|total| total > limit) {
             return Err(large());
@@ -97,17 +132,25 @@ impl Source {
     }
 
     /// The source's name as it may be shown.
-    pub(crate) fn name(&self) -> &str {
+    pub fn name(&self) -> &str {
         &self.name
     }
 
     /// The cell that receives a later fault of the stream.
-    pub(crate) fn fault(&self) -> FaultCell {
+    pub fn fault(&self) -> FaultCell {
         Arc::clone(&self.fault)
     }
 
-    /// The bytes to parse. Blocks.
-    pub(crate) fn into_input(self, compression: Compression) -> Result<Input, SourceError> {
+    /// The bytes to parse, in whatever compression they are. Blocks.
+    pub fn into_any_input(self) -> Result<Input, SourceError> {
+        match self.bytes {
+            SourceBytes::File(path) => Input::open(&path),
+            SourceBytes::Network { pipe, total } => Input::open_stream(self.name, pipe, total),
+        }
+    }
+
+    /// The bytes to parse, which must have this compression. Blocks.
+    pub fn into_input(self, compression: Compression) -> Result<Input, SourceError> {
         match self.bytes {
             SourceBytes::File(path) => Input::file(&path, compression),
             SourceBytes::Network { pipe, total } => {

@@ -8,8 +8,7 @@ use opaque_store::egress::Egress;
 use reqwest::header::USER_AGENT;
 use reqwest::{Client, RequestBuilder, Response, StatusCode, Url};
 
-use super::{Answer, SourceFault, Trouble};
-use crate::config::Config;
+use super::{Answer, Request, SourceFault, Trouble};
 
 /// Longest wait for a connection.
 const CONNECT_TIMEOUT: Duration = Duration::from_secs(10);
@@ -19,9 +18,12 @@ const ATTEMPTS: u32 = 4;
 const PAUSE: Duration = Duration::from_millis(500);
 
 /// Requests the file. Returns its URL as it may be shown, and the bytes.
-pub(super) async fn get(config: &Config, egress: &Egress) -> Result<(String, Answer), SourceFault> {
-    let url: Url = config
-        .source
+pub(super) async fn get(
+    request: &Request,
+    egress: &Egress,
+) -> Result<(String, Answer), SourceFault> {
+    let url: Url = request
+        .url
         .parse()
         .map_err(|error| SourceFault::Url(format!("the source's URL: {error}")))?;
     let name = shown(&url);
@@ -35,11 +37,11 @@ pub(super) async fn get(config: &Config, egress: &Egress) -> Result<(String, Ans
     let client = egress
         .client(Client::builder())
         .connect_timeout(CONNECT_TIMEOUT)
-        .read_timeout(config.source_timeout)
+        .read_timeout(request.timeout)
         .referer(false)
         .build()
         .map_err(|error| SourceFault::broken(&name, &error))?;
-    let response = answer(&client, &url, &name).await?;
+    let response = answer(&client, &url, &name, request.agent).await?;
     let total = response.content_length();
     let shown = name.clone();
     let bytes = response.bytes_stream().map_err(move |error| SourceFault::broken(&shown, &error));
@@ -47,12 +49,16 @@ pub(super) async fn get(config: &Config, egress: &Egress) -> Result<(String, Ans
 }
 
 /// The first successful response.
-async fn answer(client: &Client, url: &Url, name: &str) -> Result<Response, SourceFault> {
+async fn answer(
+    client: &Client,
+    url: &Url,
+    name: &str,
+    agent: &'static str,
+) -> Result<Response, SourceFault> {
     let mut pause = PAUSE;
     let mut attempt = 1;
     loop {
-        let request = authorized(client.get(url.clone()))
-            .header(USER_AGENT, concat!("opaque-prepare/", env!("CARGO_PKG_VERSION")));
+        let request = authorized(client.get(url.clone())).header(USER_AGENT, agent);
         let fault = match request.send().await {
             Ok(response) if response.status() == StatusCode::OK => return Ok(response),
             Ok(response) => {
