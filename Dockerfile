@@ -28,6 +28,7 @@ COPY pir pir
 COPY identity identity
 COPY ops ops
 COPY election election
+COPY fetch fetch
 COPY source source
 COPY store store
 COPY crds crds
