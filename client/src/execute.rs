@@ -317,7 +317,7 @@ struct Gathered {
     bounds: Bounds,
 }
 
-/// Stops the computation of an answer when nobody waits for it any more.
+/// Stops the computation of an answer when it is dropped, which happens when the caller gives up.
 struct Stop(Arc<AtomicBool>);
 
 impl Drop for Stop {

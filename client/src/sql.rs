@@ -12,8 +12,8 @@
 //!    has been sent.
 //!
 //! The language is SQLite's SELECT: functions, aggregates, GROUP BY, window functions, CASE, LIKE,
-//! GLOB, joins, subqueries, common table expressions, UNION. Every table that a statement reads needs
-//! a private plan of its own.
+//! GLOB, joins, subqueries, common table expressions, UNION. Each table that a statement reads is
+//! planned separately, and a statement is private only if every one of its tables is.
 
 mod bounds;
 mod error;

@@ -49,7 +49,7 @@ async fn statements_beyond_one_lookup_are_answered() {
         "query",
         "SELECT name FROM people p JOIN orders o ON o.person = p.id WHERE p.id = 1",
     ]);
-    assert!(refused.contains("searchable column of o"), "{refused}");
+    assert!(refused.contains("AND o.number = ..."), "{refused}");
     // The lookups of both tables are private, and there are three of them.
     let said = cluster.cli(&[
         "query",

@@ -168,8 +168,8 @@ pub enum Refusal {
     },
     /// One of several tables has no condition that names it.
     #[error(
-        "each table needs a private lookup of its own: write `=` or IN on a searchable column of \
-         {table} in WHERE, with the table's name as in `{table}.{} = ...`, {PUBLIC}",
+        "a statement that reads several tables needs `=` or IN on a searchable column of each: add \
+         `AND {table}.{} = ...` to WHERE, with the table's name before the column, {PUBLIC}",
         searchable.first().map_or("column", String::as_str)
     )]
     Unqualified {
@@ -188,10 +188,10 @@ pub enum Refusal {
         /// The name as written.
         text: String,
     },
-    /// A table has no WHERE of its own, in a statement with other tables or subqueries.
+    /// The SELECT that reads a table has no WHERE, in a statement with several tables or subqueries.
     #[error(
-        "each table needs a private lookup of its own, and {table} has no condition; add \
-         `WHERE {} = ...` to its SELECT, {PUBLIC}",
+        "a statement with several tables or subqueries needs `=` or IN on a searchable column of \
+         each table: add `WHERE {} = ...` to the SELECT that reads {table}, {PUBLIC}",
         searchable.first().map_or("column", String::as_str)
     )]
     NoCondition {
