@@ -3,6 +3,7 @@
 mod costs;
 mod load;
 mod query;
+mod schema;
 mod status;
 mod tables;
 
@@ -34,7 +35,7 @@ const EXAMPLES: &str = "\
 Examples:
   opaque dev                                   start a cluster here, in the foreground
   opaque status --wait 60s                     wait until every shard serves
-  opaque load schema.sql data.csv.gz           publish a table
+  opaque load weather.csv --key city           publish a table
   opaque query \"SELECT country FROM weather WHERE city = 'Santiago'\"
 
 Connection and keys come from the profile in OPAQUE_HOME (default ~/.opaque), which `opaque dev`
@@ -121,6 +122,8 @@ enum Command {
     Dev(dev::Arguments),
     /// Show which shards and replicas serve; exit with 0 if every shard does
     Status(status::Arguments),
+    /// Propose a schema for files, with what each private lookup would cost
+    Schema(schema::Arguments),
     /// Publish a table, or a new epoch of one, from files
     Load(load::Arguments),
     /// Answer a SELECT statement
@@ -163,7 +166,8 @@ impl Cli {
         match command {
             Command::Dev(arguments) => Ok(dev::run(arguments, Connection::home()?).await?),
             Command::Status(arguments) => status::run(&connection, &arguments).await,
-            Command::Load(arguments) => load::run(&connection.client()?, arguments).await,
+            Command::Load(arguments) => load::run(&connection, arguments).await,
+            Command::Schema(arguments) => schema::run(arguments),
             Command::Query(arguments) => query::run(connection.client()?, arguments).await,
             Command::Tables(list) => tables::list(&connection.client()?, &list).await,
             Command::Describe(name) => tables::describe(&connection.client()?, &name).await,

@@ -1,5 +1,7 @@
 //! Errors of commands: what happened, what to do, and the exit code.
 
+mod schema;
+
 use std::{
     fmt::Display,
     io::{self, Write},
@@ -10,6 +12,7 @@ use opaque_client::terminal::escaped;
 use opaque_fetch::SourceFault;
 use thiserror::Error;
 
+pub(crate) use self::schema::SchemaFault;
 use crate::{dev::DevError, text::size};
 
 /// Why a command failed.
@@ -46,6 +49,9 @@ pub(crate) enum Failure {
         /// Statements of the text.
         all: usize,
     },
+    /// Files do not show the schema of their table.
+    #[error(transparent)]
+    Schema(#[from] SchemaFault),
     /// A table needs so much memory that it is loaded only with consent.
     #[error("not loaded: the table needs {} of node memory, far more than its rows", size(*memory_bytes))]
     TooHeavy {
@@ -94,6 +100,7 @@ impl Failure {
             Self::UnexpectedAnswer => {
                 Some("compare it with --expect, headers included; --format sets them".to_owned())
             }
+            Self::Schema(fault) => fault.hint().map(str::to_owned),
             Self::Io(_) | Self::Statements { .. } => None,
         }
     }

@@ -2,25 +2,36 @@
 //!
 //! ```text
 //! CREATE TABLE [IF NOT EXISTS] name (
-//!     column TYPE [[CONSTRAINT name] [PRIMARY] KEY | INDEX | NOT NULL | NULL] ...,
+//!     column TYPE [[CONSTRAINT name] [PRIMARY] KEY | INDEX | NOT NULL | NULL | FROM "header"] ...,
 //!     [CONSTRAINT name] PRIMARY KEY (column),
 //!     ...
 //! ) [;]
 //! ```
 //!
 //! KEY (or PRIMARY KEY) and INDEX make a column searchable. A column may be NULL unless it is a KEY
-//! or declared NOT NULL. No SQL parser supports KEY and INDEX as column options, so only the
+//! or declared NOT NULL. FROM is the name that a file has for the column. No SQL parser supports KEY and INDEX as column options, so only the
 //! parser's tokenizer is used here.
 
 mod constraint;
+mod print;
 mod tokens;
 
 use opaque_pir::table::{Column, ColumnType, Role, Schema, SchemaError};
+use opaque_source::{ColumnSource, Limit};
 use sqlparser::tokenizer::Token;
 use thiserror::Error;
 
 use self::constraint::Constraint;
 use self::tokens::Tokens;
+
+/// What a schema file declares.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Declaration {
+    /// The table.
+    pub schema: Schema,
+    /// Where a file has each column, and what values may be beyond its type.
+    pub columns: Vec<ColumnSource>,
+}
 
 /// Why a schema file was refused. Lines are counted from 1.
 #[derive(Debug, Clone, PartialEq, Eq, Error)]
@@ -68,6 +79,16 @@ pub enum DdlError {
         /// What to write instead.
         instead: &'static str,
     },
+    /// Two columns have the same FROM.
+    #[error(
+        "line {line}: two columns are FROM {header:?}: a file's column becomes one of the table"
+    )]
+    SameSource {
+        /// Line of the second column.
+        line: u64,
+        /// The name in the file.
+        header: String,
+    },
     /// The constraint on the table is not supported.
     #[error("line {line}: a table cannot have {found}: {instead}")]
     Constraint {
@@ -97,7 +118,10 @@ pub enum DdlError {
 }
 
 /// Parses one `CREATE TABLE` statement.
-pub fn parse(text: &str) -> Result<Schema, DdlError> {
+///
+/// # Errors
+/// See [`DdlError`].
+pub fn parse(text: &str) -> Result<Declaration, DdlError> {
     let mut tokens = Tokens::new(text)?;
     tokens.expect_word("CREATE", "CREATE TABLE name (...)")?;
     tokens.expect_word("TABLE", "TABLE")?;
@@ -129,14 +153,22 @@ pub fn parse(text: &str) -> Result<Schema, DdlError> {
     for (line, key) in keys {
         mark_key(&mut declared, line, key)?;
     }
+    let sources = declared.iter_mut().map(|column| std::mem::take(&mut column.source));
+    let sources: Vec<ColumnSource> = sources.collect();
+    if let Some(at) = ColumnSource::first_repeated(&sources) {
+        let (line, source) = (lines.get(at).copied().unwrap_or(table_line), sources.get(at));
+        let header = source.and_then(|source| source.from.clone()).unwrap_or_default();
+        return Err(DdlError::SameSource { line, header });
+    }
     let columns: Vec<_> = declared.into_iter().map(Declared::into_column).collect();
     let names: Vec<_> = columns.iter().map(|column| column.name.clone()).collect();
-    Schema::new(table, columns).map_err(|source| {
+    let schema = Schema::new(table, columns).map_err(|source| {
         // Searches from the end: if a name occurs twice, the second column is wrong.
         let position = at_fault(&source).and_then(|name| names.iter().rposition(|n| n == name));
         let line = position.and_then(|position| lines.get(position)).unwrap_or(&table_line);
         DdlError::Schema { line: *line, source }
-    })
+    })?;
+    Ok(Declaration { schema, columns: sources })
 }
 
 fn at_fault(error: &SchemaError) -> Option<&str> {
@@ -154,11 +186,12 @@ struct Declared {
     column_type: ColumnType,
     role: Option<Role>,
     nullable: Option<bool>,
+    source: ColumnSource,
 }
 
 impl Declared {
     fn into_column(self) -> Column {
-        let Self { name, column_type, role, nullable } = self;
+        let Self { name, column_type, role, nullable, source: _ } = self;
         let role = role.unwrap_or(Role::Payload);
         let nullable = nullable.unwrap_or(role != Role::Key);
         Column { name, column_type, role, nullable }
@@ -183,7 +216,8 @@ const ROLE_ONCE: &str = "write KEY or INDEX once";
 
 fn column(tokens: &mut Tokens) -> Result<Declared, DdlError> {
     let name = tokens.name("a column's name")?;
-    let column_type = column_type(tokens, &name)?;
+    let (column_type, limit) = column_type(tokens, &name)?;
+    let mut from = None;
     let mut role = None;
     let mut nullable = None;
     loop {
@@ -210,6 +244,10 @@ fn column(tokens: &mut Tokens) -> Result<Declared, DdlError> {
             if role.replace(Role::Index).is_some() {
                 return Err(refused("INDEX too", "a KEY is searchable already; write one of them"));
             }
+        } else if tokens.take_word("FROM") {
+            if from.replace(tokens.text("the name in the file, in quotes")?).is_some() {
+                return Err(refused("FROM two columns of the file", "write FROM once"));
+            }
         } else if tokens.take_word("NOT") {
             tokens.expect_word("NULL", "NULL")?;
             if nullable.replace(false) == Some(true) {
@@ -222,41 +260,58 @@ fn column(tokens: &mut Tokens) -> Result<Declared, DdlError> {
         } else if let Some(option) = tokens.peek_word() {
             let instead = match option.to_ascii_uppercase().as_str() {
                 "UNIQUE" => "write KEY, which is unique and searchable",
+                "DEFAULT" => "no value is filled in; leave it out, or fill in the file",
                 "CHECK" | "REFERENCES" => "no value is checked against others; leave it out",
-                _ => "its options are KEY, INDEX, NOT NULL and NULL",
+                _ => "its options are KEY, INDEX, NOT NULL, NULL and FROM",
             };
             return Err(refused(option, instead));
         } else {
             break;
         }
     }
-    Ok(Declared { name, column_type, role, nullable })
+    let source = ColumnSource { from, limit };
+    Ok(Declared { name, column_type, role, nullable, source })
 }
 
-fn column_type(tokens: &mut Tokens, column: &str) -> Result<ColumnType, DdlError> {
+/// The stored type, and the limit that the written one adds.
+fn column_type(tokens: &mut Tokens, column: &str) -> Result<(ColumnType, Option<Limit>), DdlError> {
     let line = tokens.line();
     let written = tokens.name("a type")?;
-    let column_type = match written.to_ascii_uppercase().as_str() {
-        "INT" | "INTEGER" | "BIGINT" => ColumnType::Int,
-        "REAL" | "FLOAT" => ColumnType::Real,
+    let upper = written.to_ascii_uppercase();
+    let column_type = match upper.as_str() {
+        "INT" | "INTEGER" | "BIGINT" | "SMALLINT" | "INT2" | "INT8" => ColumnType::Int,
+        "REAL" | "FLOAT" | "FLOAT8" => ColumnType::Real,
         "DOUBLE" => {
             tokens.take_word("PRECISION");
             ColumnType::Real
         }
-        "TEXT" | "VARCHAR" => ColumnType::Text,
-        "JSON" => ColumnType::Json,
+        "TEXT" | "STRING" | "VARCHAR" | "CHAR" | "CHARACTER" => {
+            if upper == "CHARACTER" {
+                tokens.take_word("VARYING");
+            }
+            ColumnType::Text
+        }
+        "JSON" | "JSONB" => ColumnType::Json,
         "BOOL" | "BOOLEAN" => ColumnType::Bool,
-        "TIMESTAMP" => ColumnType::Timestamp,
+        "TIMESTAMP" | "TIMESTAMPTZ" | "DATETIME" => ColumnType::Timestamp,
         _ => {
             return Err(DdlError::Type { line, column: column.to_owned(), found: written });
         }
     };
-    // As in SQLite, the length in VARCHAR(20) is read and ignored.
+    let mut limit = matches!(upper.as_str(), "SMALLINT" | "INT2").then_some(Limit::Bits16);
+    // Numbers of other types, as in INT(11), say how a client shows them.
     if tokens.take(&Token::LParen) {
-        tokens.expect_number()?;
+        let number = tokens.number()?;
         tokens.expect(&Token::RParen, ")")?;
+        if column_type == ColumnType::Text {
+            limit = Some(Limit::Characters(number));
+        }
     }
-    Ok(column_type)
+    if column_type == ColumnType::Timestamp && upper == "TIMESTAMP" && tokens.take_word("WITH") {
+        tokens.expect_word("TIME", "TIME ZONE")?;
+        tokens.expect_word("ZONE", "ZONE")?;
+    }
+    Ok((column_type, limit))
 }
 
 #[cfg(test)]

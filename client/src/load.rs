@@ -11,7 +11,7 @@ use std::{fmt, fs, path::Path};
 use bytes::Bytes;
 use opaque_pir::{
     cost::Link,
-    index::{TableFigures, table_figures},
+    index::{Forecast, forecast},
     seed::Salt,
     table::{RowError, Schema, Value, encode_row},
 };
@@ -25,7 +25,7 @@ use tonic::Status;
 
 use crate::{
     client::{Client, Event, OnEvent},
-    ddl,
+    ddl::{self, Declaration},
     description::Table,
     error::Error,
     session::{CallError, NodeClient},
@@ -75,7 +75,10 @@ impl fmt::Display for Place {
 
 impl Rows {
     /// Reads a schema file that contains one `CREATE TABLE`.
-    pub fn schema(path: &Path) -> Result<Schema, Error> {
+    ///
+    /// # Errors
+    /// The file cannot be read, or does not declare a table.
+    pub fn declaration(path: &Path) -> Result<Declaration, Error> {
         let read = |source| Error::Read { path: path.to_owned(), source };
         let text = fs::read_to_string(path).map_err(read)?;
         ddl::parse(&text).map_err(|source| Error::Ddl { path: path.to_owned(), source })
@@ -84,6 +87,11 @@ impl Rows {
     /// The same rows, for clients with this link speed. The shape of the matrices is chosen for it.
     pub fn for_link(self, link: Link) -> Self {
         Self { link, ..self }
+    }
+
+    /// The table's schema.
+    pub fn schema(&self) -> &Schema {
+        &self.schema
     }
 
     /// Number of rows.
@@ -121,13 +129,13 @@ impl Rows {
     ///
     /// # Errors
     /// No matrix can hold the rows, so the cluster would refuse them too.
-    pub fn figures(&self) -> Result<Option<TableFigures>, Error> {
+    pub fn forecast(&self) -> Result<Option<Forecast>, Error> {
         let rows: Vec<&[u8]> =
             self.batches.iter().flat_map(|batch| &batch.rows).map(AsRef::as_ref).collect();
         // Any salts are good enough here. Fixed salts give the same figures for the same file.
         let mut salts = 0..=u8::MAX;
         let next_salt = || Salt([salts.next().unwrap_or_default(); 32]);
-        Ok(table_figures(&self.schema, &rows, self.link, next_salt)?)
+        Ok(forecast(&self.schema, &rows, self.link, next_salt)?)
     }
 }
 

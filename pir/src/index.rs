@@ -20,7 +20,7 @@ use rayon::prelude::*;
 pub use error::{PartitionError, PlanError};
 pub use partition::read_buckets;
 pub use sizes::{RowSizes, Shorter, TableCost, TableFigures, Weight};
-pub use table_plan::{PlannedIndex, TablePlan, plan_table, table_figures};
+pub use table_plan::{Forecast, IndexForecast, PlannedIndex, TablePlan, forecast, plan_table};
 
 use crate::cost::Link;
 use crate::geometry::{BUCKETS_PER_PARTITION, Geometry};

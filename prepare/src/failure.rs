@@ -31,6 +31,9 @@ pub(crate) enum Failure {
     /// The schema does not describe a table.
     #[error("the schema does not describe a table: {0}")]
     Schema(#[from] SchemaError),
+    /// Two columns have the same name in the source.
+    #[error("the schema does not describe a table: two columns have the same `from`")]
+    SameSource,
     /// The rows do not make an epoch.
     #[error(transparent)]
     Prepare(PrepareError),
@@ -72,6 +75,7 @@ impl Failure {
             // cluster's owner chose. Errors of the engine omit the rows' content.
             Self::Memory { limit_mib: _ }
             | Self::Schema(_)
+            | Self::SameSource
             | Self::Prepare(_)
             | Self::Store(_)
             | Self::Stopped
@@ -95,7 +99,7 @@ impl Failure {
                 _ => Reason::SchemaMismatch,
             },
             Self::Memory { .. } => Reason::TooLarge,
-            Self::Schema(_) => Reason::SchemaMismatch,
+            Self::Schema(_) | Self::SameSource => Reason::SchemaMismatch,
             Self::Prepare(PrepareError::Plan(
                 PlanError::DuplicateKey { .. } | PlanError::Row { .. },
             )) => Reason::SchemaMismatch,

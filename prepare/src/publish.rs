@@ -11,7 +11,7 @@ use opaque_crds::table::{self as crd, Epoch, IndexGeometry, QueryCost};
 use opaque_fetch::{Request, Source};
 use opaque_pir::index::Weight;
 use opaque_pir::table::{Column, ColumnType, Role, Schema};
-use opaque_source::{Encoded, Reader};
+use opaque_source::{ColumnSource, Encoded, Reader};
 use opaque_store::prepare::{self, Load};
 use opaque_store::{Credentials, Manifest, Settings, Store, StoreError, UnixMillis, Writer};
 use rand::SeedableRng;
@@ -36,7 +36,7 @@ pub(crate) async fn publish(
     writer: &Writer,
     progress: Progress,
 ) -> Result<Done, Failure> {
-    let schema = schema(&config.table, &config.schema)?;
+    let (schema, columns) = schema(&config.table, &config.schema)?;
     // The store is opened first, so that wrong credentials are found before a large source is read.
     let store = Store::open_with(&config.store, credentials.clone())?;
     if let Some(done) = earlier(&store, &config.table, &config.run).await? {
@@ -51,7 +51,7 @@ pub(crate) async fn publish(
         url: config.store.clone(),
         reason: format!("its credentials cannot be read: {error}"),
     })?;
-    let rows = read(config, &settings, &schema, progress.clone()).await?;
+    let rows = read(config, &settings, &schema, columns, progress.clone()).await?;
     tracing::info!(table = config.table, rows = rows.len(), "the source has been read");
     let rng = StdRng::try_from_rng(&mut SysRng).map_err(internal)?;
     let threads = rayon::ThreadPoolBuilder::new().num_threads(config.threads());
@@ -105,6 +105,7 @@ async fn read(
     config: &Config,
     settings: &Settings,
     schema: &Schema,
+    columns: Vec<ColumnSource>,
     progress: Progress,
 ) -> Result<Vec<Vec<u8>>, Failure> {
     let request = Request {
@@ -128,7 +129,7 @@ async fn read(
         Compression::Zstd => opaque_source::Compression::Zstd,
     };
     let (dialect, ignore_extra) = (config.dialect.clone(), config.ignore_extra);
-    let reading = opaque_source::Settings { dialect, ignore_extra, ..Default::default() };
+    let reading = opaque_source::Settings { dialect, ignore_extra, columns, ..Default::default() };
     // Set when this future is dropped, which does not cancel a blocking task.
     let gone = Gone(Arc::default());
     let (schema, is_gone, memory) = (schema.clone(), Arc::clone(&gone.0), config.row_memory());
@@ -235,10 +236,11 @@ fn entry(manifest: &Manifest) -> Result<Epoch, Failure> {
     })
 }
 
-/// Converts the schema of a custom resource to one of the engine.
-fn schema(table: &str, schema: &crd::Schema) -> Result<Schema, Failure> {
+/// Converts the schema of a custom resource to one of the engine, and to where the source has each
+/// column.
+fn schema(table: &str, schema: &crd::Schema) -> Result<(Schema, Vec<ColumnSource>), Failure> {
     let column = |column: &crd::Column| {
-        let crd::Column { name, column_type, role, nullable } = column;
+        let crd::Column { name, from: _, column_type, role, nullable } = column;
         Column {
             name: name.clone(),
             column_type: match column_type {
@@ -257,8 +259,13 @@ fn schema(table: &str, schema: &crd::Schema) -> Result<Schema, Failure> {
             nullable: *nullable,
         }
     };
+    let from = |column: &crd::Column| ColumnSource { from: column.from.clone(), limit: None };
+    let sources: Vec<_> = schema.columns.iter().map(from).collect();
+    if ColumnSource::first_repeated(&sources).is_some() {
+        return Err(Failure::SameSource);
+    }
     let columns = schema.columns.iter().map(column).collect();
-    Ok(Schema::new(table.to_owned(), columns)?)
+    Ok((Schema::new(table.to_owned(), columns)?, sources))
 }
 
 fn signed(number: u64) -> i64 {

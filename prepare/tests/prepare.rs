@@ -93,13 +93,22 @@ fn answer(path: &str, address: SocketAddr) -> String {
 
 /// Runs the program and returns its report.
 fn report(source: &str, arguments: &[&str], variables: &[(&str, &str)]) -> serde_json::Value {
+    report_of(SCHEMA, source, arguments, variables)
+}
+
+fn report_of(
+    schema: &str,
+    source: &str,
+    arguments: &[&str],
+    variables: &[(&str, &str)],
+) -> serde_json::Value {
     let store = TempDir::new().unwrap();
     let output = Command::new(env!("CARGO_BIN_EXE_opaque-prepare"))
         .env_clear()
         .envs(variables.iter().copied())
         .arg("--store")
         .arg(store.path())
-        .args(["--table=weather", "--schema", SCHEMA, "--source", source])
+        .args(["--table=weather", "--schema", schema, "--source", source])
         .args(arguments)
         .output()
         .unwrap();
@@ -110,6 +119,26 @@ fn report(source: &str, arguments: &[&str], variables: &[(&str, &str)]) -> serde
     let is_empty = std::fs::read_dir(store.path()).unwrap().next().is_none();
     assert_eq!(is_empty, report.get("epoch").is_none(), "what is refused leaves nothing: {report}");
     report
+}
+
+#[test]
+fn a_column_may_have_another_name_in_the_source() {
+    let server = Server::start();
+    let source = server.url("127.0.0.1", "semicolon.csv");
+    let schema = |first: &str, second: &str| {
+        format!(
+            r#"{{"columns":[{{"name":"place","from":"{first}","type":"TEXT","role":"key"}},
+                {{"name":"celsius","from":"{second}","type":"INT"}}]}}"#
+        )
+    };
+    let report = |schema: &str| report_of(schema, &source, &["--allow-local-sources"], &[]);
+    let published = report(&schema("city", "temp"));
+    assert_eq!(published["epoch"]["rows"], 1, "{published}");
+    // Names in the source are compared with their case.
+    let refused = report(&schema("City", "temp"));
+    assert!(refused.to_string().contains("missing: City"), "{refused}");
+    let refused = report(&schema("city", "city"));
+    assert!(refused.to_string().contains("two columns have the same `from`"), "{refused}");
 }
 
 #[test]

@@ -9,6 +9,7 @@ use opaque_pir::table::{Column, Schema, Value};
 use crate::dialect::{Detected, Open, detect};
 use crate::header::matched;
 use crate::input::Bytes;
+use crate::names::Names;
 use crate::sample::Sample;
 use crate::settings::{Null, Settings, declared};
 use crate::shown::quoted;
@@ -39,7 +40,8 @@ impl CsvRows {
         schema: &Schema,
         settings: &Settings,
     ) -> Result<Self, SourceError> {
-        let Settings { dialect: set, null, quotes, ignore_extra } = settings;
+        let Settings { dialect: set, null, quotes, .. } = settings;
+        let (named, skips_extra) = (Names::new(schema, &settings.columns), settings.skips_extra());
         let mut dialect = match detect(sample, schema, settings) {
             None => return Err(SourceError::Marks { path }),
             Some(Err(doubt)) => {
@@ -65,7 +67,7 @@ impl CsvRows {
                 Ok(Some(header)) => {
                     dialect.fields = header.count();
                     let names: Vec<&[u8]> = header.fields().collect();
-                    matched(schema, &names, *ignore_extra)
+                    matched(&named, &names, skips_extra)
                         .map_err(|mismatch| SourceError::Header { path: path.clone(), mismatch })
                 }
                 Err(error) => Err(unread(&path, error)),
@@ -75,7 +77,7 @@ impl CsvRows {
             Ok((0..dialect.fields).collect())
         } else {
             dialect.fields = names.len();
-            matched(schema, &names, *ignore_extra)
+            matched(&named, &names, skips_extra)
                 .map_err(|mismatch| SourceError::Names { path: path.clone(), mismatch })
         };
         let fields = fields.map_err(|error| match error {

@@ -22,6 +22,7 @@
 //!
 //! **Limits.** A file without quotes, in which fields begin with `"`, must be declared.
 
+pub(crate) mod blind;
 mod candidate;
 
 use std::fmt;

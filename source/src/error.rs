@@ -3,10 +3,11 @@
 use std::io;
 
 use opaque_pir::layout::MAX_ROW_BYTES;
-use opaque_pir::table::RowError;
+use opaque_pir::table::{MAX_COLUMNS, RowError};
 use thiserror::Error;
 
 use crate::HeaderMismatch;
+use crate::settings::Limit;
 use crate::shown::Names;
 use crate::tokens::Position;
 
@@ -101,6 +102,38 @@ pub enum SourceError {
         path: String,
         /// The differences.
         mismatch: Box<HeaderMismatch>,
+    },
+    /// A value exceeds a limit that the schema declares.
+    #[error("line {line}, column {column}: expected {limit}")]
+    Limit {
+        /// Line on which the row begins.
+        line: u64,
+        /// The column.
+        column: String,
+        /// The limit.
+        limit: Limit,
+    },
+    /// Two fields of a header have the same name, and no schema says which is meant.
+    #[error(
+        "fields {first} and {second} of {path} have the same name {name}: name all fields by --columns, and leave the header out by --skip 1"
+    )]
+    SameNames {
+        /// The file.
+        path: String,
+        /// The name, in quotes.
+        name: String,
+        /// Number of the first field.
+        first: usize,
+        /// Number of the second field.
+        second: usize,
+    },
+    /// The file has more columns than a table can have, and no schema names those to read.
+    #[error(
+        "{path} has more than {MAX_COLUMNS} columns, and a table has at most that many: write a schema of those you need, and add --ignore-extra"
+    )]
+    TooManyColumns {
+        /// The file.
+        path: String,
     },
     /// Two dialects fit the file, and give different values.
     #[error(
@@ -346,6 +379,9 @@ impl SourceError {
             | Self::Keys { .. }
             | Self::Repeated { .. }
             | Self::Row { .. }
+            | Self::SameNames { .. }
+            | Self::TooManyColumns { .. }
+            | Self::Limit { .. }
             | Self::RowTooLarge { .. }
             | Self::DuplicateKey { .. } => false,
         }
@@ -389,12 +425,17 @@ impl SourceError {
             Self::Parquet { path, reason: _ } => {
                 format!("cannot read the Parquet file {path}: it is damaged or not supported")
             }
+            Self::SameNames { path, name: _, first, second } => {
+                format!("fields {first} and {second} of {path} have the same name")
+            }
             // These texts contain only numbers, names of the schema and fixed words.
             Self::NotCompressed { path: _, format: _ }
             | Self::Compression { path: _, declared: _, found: _ }
             | Self::Format { path: _, within: _, found: _, remedy: _ }
             | Self::NotCsv { path: _, found: _, remedy: _ }
             | Self::Page { path: _ }
+            | Self::TooManyColumns { path: _ }
+            | Self::Limit { line: _, column: _, limit: _ }
             | Self::Empty { path: _ }
             | Self::Unclosed { quote: _ }
             | Self::Followed { quote: _, closed: _, remedy: _ }

@@ -2,12 +2,11 @@
 
 mod cause;
 
-use std::collections::{HashMap, HashSet};
+use std::collections::HashSet;
 use std::fmt;
 
-use opaque_pir::table::Schema;
-
 pub use self::cause::Cause;
+use crate::names;
 use crate::shown::Names;
 
 /// How a header and a schema differ.
@@ -32,25 +31,23 @@ pub struct HeaderMismatch {
 /// For each column of the schema, the position of its name in the header. Other names are an error
 /// unless `ignore_extra` is set.
 pub(crate) fn matched(
-    schema: &Schema,
+    columns: &names::Names,
     header: &[&[u8]],
     ignore_extra: bool,
 ) -> Result<Vec<usize>, Box<HeaderMismatch>> {
-    let columns = schema.columns();
-    let lower = columns.iter().map(|column| column.name.to_ascii_lowercase());
-    let positions: HashMap<String, usize> = lower.zip(0..).collect();
-    let mut fields = vec![None; columns.len()];
+    let labels = columns.labels();
+    let mut fields = vec![None; labels.len()];
     let (mut unknown, mut unknown_fields) = (Names::default(), Names::default());
     let (mut repeated, mut found) = (Names::default(), Names::default());
     for (number, field) in header.iter().enumerate() {
         let name = String::from_utf8_lossy(field);
         let name = name.trim();
         found.add(name);
-        let column = positions.get(&name.to_ascii_lowercase());
-        let column = column.and_then(|at| fields.get_mut(*at).zip(columns.get(*at)));
+        let column = columns.find(name);
+        let column = column.and_then(|at| fields.get_mut(at).zip(labels.get(at)));
         match column {
             Some((field @ None, _)) => *field = Some(number),
-            Some((Some(_), column)) => repeated.add(&column.name),
+            Some((Some(_), label)) => repeated.add(label),
             None => {
                 unknown.add(name);
                 unknown_fields.add(&(number + 1).to_string());
@@ -60,25 +57,23 @@ pub(crate) fn matched(
     let whole: Option<Vec<usize>> = fields.iter().copied().collect();
     let whole = whole.filter(|_| (ignore_extra || unknown.is_empty()) && repeated.is_empty());
     whole.ok_or_else(|| {
-        let missing = columns.iter().zip(&fields).filter(|(_, field)| field.is_none());
+        let missing = labels.iter().zip(&fields).filter(|(_, field)| field.is_none());
         Box::new(HeaderMismatch {
-            cause: Cause::of(schema, header, &fields),
-            missing: missing.map(|(column, _)| &column.name).collect(),
+            cause: Cause::of(labels, header, &fields),
+            missing: missing.map(|(label, _)| label).collect(),
             unknown,
             unknown_fields,
             repeated,
-            expected: columns.iter().map(|column| &column.name).collect(),
+            expected: labels.iter().collect(),
             found,
         })
     })
 }
 
 /// Number of columns that a record names.
-pub(crate) fn named(schema: &Schema, record: &[&[u8]]) -> usize {
+pub(crate) fn named(columns: &names::Names, record: &[&[u8]]) -> usize {
     let names = record.iter().filter_map(|name| std::str::from_utf8(name).ok());
-    let names: HashSet<String> = names.map(|name| name.trim().to_ascii_lowercase()).collect();
-    let columns = schema.columns().iter();
-    columns.filter(|column| names.contains(&column.name.to_ascii_lowercase())).count()
+    names.filter_map(|name| columns.find(name)).collect::<HashSet<_>>().len()
 }
 
 impl HeaderMismatch {

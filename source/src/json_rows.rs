@@ -16,21 +16,24 @@ use self::members::members;
 use self::objects::{Objects, Place};
 use crate::SourceError;
 use crate::input::Bytes;
+use crate::names::Names;
 use crate::settings::{Settings, declared};
-use crate::shown::{Names, quoted};
+use crate::shown::{self, quoted};
 use crate::values::whole;
 
 /// Typed rows of a JSON file, in file order.
 pub(crate) struct JsonRows {
     objects: Objects,
     schema: Schema,
-    ignore_extra: bool,
+    names: Names,
+    skips_extra: bool,
 }
 
 impl JsonRows {
     pub(crate) fn new(path: String, bytes: Bytes, schema: &Schema, settings: &Settings) -> Self {
         let (objects, schema) = (Objects::new(path, bytes), schema.clone());
-        Self { objects, schema, ignore_extra: settings.ignore_extra }
+        let names = Names::new(&schema, &settings.columns);
+        Self { objects, schema, names, skips_extra: settings.skips_extra() }
     }
 
     /// The line on which the most recently returned row begins.
@@ -43,8 +46,36 @@ impl JsonRows {
             return Ok(None);
         }
         let (start, text) = (self.objects.start(), self.objects.text());
-        row(&self.schema, text, start, self.ignore_extra).map(Some)
+        row(&self.schema, &self.names, text, start, self.skips_extra).map(Some)
     }
+}
+
+/// The members of the objects of a JSON file, as text.
+pub(crate) struct JsonMembers(Objects);
+
+impl JsonMembers {
+    pub(crate) fn new(path: String, bytes: Bytes) -> Self {
+        Self(Objects::new(path, bytes))
+    }
+
+    /// The keys of the next object, and the text of their values.
+    pub(crate) fn read(&mut self) -> Result<Option<Vec<(String, &str)>>, SourceError> {
+        if !self.0.read()? {
+            return Ok(None);
+        }
+        split(self.0.text(), self.0.start()).map(Some)
+    }
+}
+
+/// The members of an object that begins at `start`.
+fn split(text: &[u8], start: Place) -> Result<Vec<(String, &str)>, SourceError> {
+    let malformed = || SourceError::Json {
+        line: start.line,
+        character: start.before + 1,
+        reason: "it cannot be split".to_owned(),
+        is_cut: false,
+    };
+    members(validated(text, start)?).ok_or_else(malformed)
 }
 
 /// The text of an object that begins at `start`, if it is valid.
@@ -74,27 +105,21 @@ fn validated(text: &[u8], start: Place) -> Result<&str, SourceError> {
 /// The values of one object.
 fn row(
     schema: &Schema,
+    names: &Names,
     text: &[u8],
     start: Place,
-    ignore_extra: bool,
+    skips_extra: bool,
 ) -> Result<Vec<Value>, SourceError> {
     let line = start.line;
-    let text = validated(text, start)?;
-    let malformed = || SourceError::Json {
-        line,
-        character: start.before + 1,
-        reason: "it cannot be split".to_owned(),
-        is_cut: false,
-    };
-    let members = members(text).ok_or_else(malformed)?;
+    let members = split(text, start)?;
     let columns = schema.columns();
     let mut cells: Vec<Option<&str>> = vec![None; columns.len()];
-    let (mut unknown, mut count) = (Names::default(), 0);
+    let (mut unknown, mut count) = (shown::Names::default(), 0);
     for (key, value) in members {
-        let column = schema.column(&key);
-        let cell = column.and_then(|(at, column)| Some((cells.get_mut(at)?, column)));
+        let column = names.find(&key);
+        let cell = column.and_then(|at| Some((cells.get_mut(at)?, columns.get(at)?)));
         match cell {
-            None if ignore_extra => {}
+            None if skips_extra => {}
             None => {
                 unknown.add(&key);
                 count += 1;
@@ -106,7 +131,7 @@ fn row(
         }
     }
     if !unknown.is_empty() {
-        let expected = columns.iter().map(|column| &column.name).collect();
+        let expected = names.labels().iter().collect();
         return Err(SourceError::Keys { line, unknown, count, expected });
     }
     let cells = columns.iter().zip(cells);

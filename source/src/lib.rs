@@ -11,7 +11,7 @@
 //! finds its records, [`header`] matches its columns; [`csv_rows`], [`json_rows`] and
 //! `parquet_rows` parse values; [`reader`] selects one of the three according to [`settings`];
 //! [`encoded`] performs the checks across rows and files; [`error`] describes what is wrong, and
-//! [`shown`] how errors quote the file. The feature `parquet` adds Parquet.
+//! [`shown`] how errors quote the file. [`survey`] reads a file of which no schema is known. The feature `parquet` adds Parquet.
 //!
 //! **Limits.** This crate does no network I/O and is not asynchronous: a source in the network is
 //! passed as a [`std::io::Read`]. It holds one record of at most [`MAX_RECORD_BYTES`] in memory, in
@@ -27,12 +27,14 @@ mod fixtures;
 pub mod header;
 pub mod input;
 pub mod json_rows;
+mod names;
 #[cfg(feature = "parquet")]
 pub mod parquet_rows;
 pub mod reader;
 mod sample;
 pub mod settings;
 pub mod shown;
+pub mod survey;
 pub mod tokens;
 mod values;
 
@@ -42,7 +44,8 @@ pub use error::SourceError;
 pub use header::HeaderMismatch;
 pub use input::{Compression, Input};
 pub use reader::Reader;
-pub use settings::{Delimiter, Dialect, Format, Mark, Null, Settings};
+pub use settings::{ColumnSource, Delimiter, Dialect, Format, Limit, Mark, Null, Settings};
+pub use survey::{Survey, Surveyed, SurveyedColumn};
 pub use tokens::{Bent, Quotes};
 
 /// Size limit of a record. A larger record is refused before it is held in memory as a whole. The

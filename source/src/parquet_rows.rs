@@ -21,7 +21,7 @@ use std::io::{Seek, SeekFrom};
 use std::panic::{AssertUnwindSafe, catch_unwind};
 use std::sync::Arc;
 
-use opaque_pir::table::{Column, Schema, Value};
+use opaque_pir::table::{Column, ColumnType, Schema, Value};
 use parquet::errors::ParquetError;
 use parquet::file::reader::{FileReader, SerializedFileReader};
 use parquet::record::reader::RowIter;
@@ -32,6 +32,7 @@ use self::types::{Kind, converted};
 use crate::SourceError;
 use crate::header::matched;
 use crate::input::Bytes;
+use crate::names::Names;
 use crate::settings::{Settings, declared};
 use crate::shown::quoted;
 
@@ -76,8 +77,9 @@ impl ParquetRows {
         let root = reader.metadata().file_metadata().schema().clone();
         let fields = root.get_fields();
         let names: Vec<&[u8]> = fields.iter().map(|field| field.name().as_bytes()).collect();
-        let positions = matched(schema, &names, settings.ignore_extra)
-            .map_err(|mismatch| SourceError::Header { path: path.clone(), mismatch })?;
+        let positions =
+            matched(&Names::new(schema, &settings.columns), &names, settings.skips_extra())
+                .map_err(|mismatch| SourceError::Header { path: path.clone(), mismatch })?;
         let mut wanted = positions.clone();
         wanted.sort_unstable();
         let projected = wanted.iter().filter_map(|at| fields.get(*at)).map(Arc::clone).collect();
@@ -119,6 +121,26 @@ impl ParquetRows {
         });
         cells.collect::<Result<_, _>>().map(Some)
     }
+}
+
+/// The names of a file's columns, and the type that holds each, or what it contains if none does. Also
+/// returns a handle of the file.
+#[expect(clippy::type_complexity, reason = "the parts are named in the comment")]
+pub(crate) fn columns(
+    path: &str,
+    mut bytes: Bytes,
+    file: Option<File>,
+) -> Result<(File, Vec<(String, Result<ColumnType, String>)>), SourceError> {
+    let unread = |source| SourceError::Read { path: path.to_owned(), line: 0, source };
+    let file = match file {
+        Some(file) => file,
+        None => spooled(&mut bytes).map_err(unread)?,
+    };
+    let again = file.try_clone().map_err(unread)?;
+    let reader = caught(path, || SerializedFileReader::new(again))?;
+    let root = reader.metadata().file_metadata().schema().clone();
+    let column = |field: &Arc<Type>| (field.name().to_owned(), types::stated(field));
+    Ok((file, root.get_fields().iter().map(column).collect()))
 }
 
 fn fields(row: &Row) -> Vec<&Field> {

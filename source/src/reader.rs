@@ -21,6 +21,7 @@ pub struct Reader {
     name: String,
     progress: Progress,
     schema: Schema,
+    settings: Settings,
     failed: bool,
 }
 
@@ -66,7 +67,14 @@ impl Reader {
                 return Err(SourceError::NoParquet { path });
             }
         };
-        Ok(Self { rows, name, progress, schema: schema.clone(), failed: false })
+        Ok(Self {
+            rows,
+            name,
+            progress,
+            schema: schema.clone(),
+            settings: settings.clone(),
+            failed: false,
+        })
     }
 
     /// The name of the file, for errors.
@@ -114,6 +122,14 @@ impl Reader {
         }
     }
 
+    /// The row, unless a value exceeds a limit of its column.
+    fn within_limits(&self, row: Vec<Value>) -> Result<Vec<Value>, SourceError> {
+        let Some((at, limit)) = self.settings.beyond(&row) else { return Ok(row) };
+        let column = self.schema.columns().get(at).map(|column| column.name.clone());
+        let (line, column) = (self.line(), column.unwrap_or_default());
+        Err(SourceError::Limit { line, column, limit })
+    }
+
     /// The table's schema.
     pub fn schema(&self) -> &Schema {
         &self.schema
@@ -121,7 +137,7 @@ impl Reader {
 }
 
 /// Whether a file begins like an HTML page, which servers send in place of a file that is not there.
-fn is_page(start: &[u8]) -> bool {
+pub(crate) fn is_page(start: &[u8]) -> bool {
     let start = start.strip_prefix(b"\xef\xbb\xbf").unwrap_or(start).trim_ascii_start();
     [&b"<!doctype html"[..], b"<html"]
         .iter()
@@ -141,7 +157,7 @@ impl Iterator for Reader {
             #[cfg(feature = "parquet")]
             Rows::Parquet(rows) => rows.read(),
         };
-        let row = row.transpose();
+        let row = row.transpose().map(|row| self.within_limits(row?));
         self.failed = !matches!(row, Some(Ok(_)));
         row
     }

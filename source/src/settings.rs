@@ -1,6 +1,9 @@
 //! The caller's settings for a file, and the words for them in errors.
 
-use opaque_pir::table::{Column, Role};
+use std::collections::HashSet;
+use std::fmt;
+
+use opaque_pir::table::{Column, Role, Value};
 
 pub use self::mark::{Delimiter, Mark};
 use crate::tokens::Quotes;
@@ -86,8 +89,63 @@ pub struct Settings {
     pub null: Null,
     /// How to treat quotes in delimited text that are never closed or that are followed by text.
     pub quotes: Quotes,
-    /// Whether columns of the file that the schema does not name are skipped.
+    /// Whether columns of the file that the schema does not name are skipped. They also are if a
+    /// column has a name of its own in the file.
     pub ignore_extra: bool,
+    /// Where the file has the columns of the schema, in their order. Columns beyond the end of this
+    /// list have the default.
+    pub columns: Vec<ColumnSource>,
+}
+
+/// Where a file has a column, and what it may hold there.
+#[derive(Debug, Clone, Default, PartialEq, Eq)]
+pub struct ColumnSource {
+    /// The header, or the key of a JSON object, exactly as written in the file. `None` is the name of
+    /// the column in any case.
+    pub from: Option<String>,
+    /// What values may be beyond the column's type.
+    pub limit: Option<Limit>,
+}
+
+impl ColumnSource {
+    /// The position of the first column that has the same name in the file as one before it.
+    pub fn first_repeated(columns: &[Self]) -> Option<usize> {
+        let mut seen = HashSet::new();
+        let names = columns.iter().map(|column| column.from.as_deref().map(str::trim));
+        names.enumerate().find_map(|(at, from)| (!seen.insert(from?)).then_some(at))
+    }
+}
+
+/// A limit that a declared type sets, and the stored type does not have.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum Limit {
+    /// At most this many characters, as in `VARCHAR(20)`.
+    Characters(u64),
+    /// A whole number of 16 bits, as `SMALLINT` has.
+    Bits16,
+}
+
+impl Limit {
+    fn allows(self, value: &Value) -> bool {
+        match (self, value) {
+            (Self::Characters(most), Value::Text(text)) => {
+                // No text has more characters than bytes.
+                text.len() as u64 <= most || text.chars().count() as u64 <= most
+            }
+            (Self::Bits16, Value::Int(number)) => i16::try_from(*number).is_ok(),
+            _ => true,
+        }
+    }
+}
+
+impl fmt::Display for Limit {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        match self {
+            Self::Characters(1) => f.write_str("at most 1 character"),
+            Self::Characters(most) => write!(f, "at most {most} characters"),
+            Self::Bits16 => f.write_str("a whole number from -32768 to 32767"),
+        }
+    }
 }
 
 impl Default for Settings {
@@ -97,7 +155,23 @@ impl Default for Settings {
             null: Null::Empty,
             quotes: Quotes::Strict,
             ignore_extra: false,
+            columns: Vec::new(),
         }
+    }
+}
+
+impl Settings {
+    /// Whether columns of the file that the schema does not name are skipped.
+    pub(crate) fn skips_extra(&self) -> bool {
+        self.ignore_extra || self.columns.iter().any(|column| column.from.is_some())
+    }
+
+    /// The position of the first value in `row` that its column may not hold, and why.
+    pub(crate) fn beyond(&self, row: &[Value]) -> Option<(usize, Limit)> {
+        let mut columns = self.columns.iter().zip(row).enumerate();
+        columns.find_map(|(at, (column, value))| {
+            column.limit.filter(|limit| !limit.allows(value)).map(|limit| (at, limit))
+        })
     }
 }
 

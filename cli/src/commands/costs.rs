@@ -3,7 +3,11 @@
 
 use std::io::{self, Write};
 
-use opaque_pir::index::{RowSizes, Shorter, TableCost, TableFigures};
+use opaque_pir::{
+    cost::Link,
+    index::{IndexForecast, RowSizes, Shorter, TableCost, TableFigures},
+    table::Schema,
+};
 
 use crate::text::{columns, count, size};
 
@@ -47,6 +51,42 @@ pub(crate) fn summary(figures: &TableFigures, longest: &str) -> String {
         millis(cost.lookup_micros),
         count(u64::from(sizes.longest_bytes)),
     )
+}
+
+/// Writes what the index of each column costs, and a lookup in it.
+pub(crate) fn indexes(
+    out: &mut impl Write,
+    schema: &Schema,
+    indexes: &[IndexForecast],
+    link: Link,
+) -> io::Result<()> {
+    let header = [
+        "COLUMN",
+        "NOT NULL",
+        "BUCKETS",
+        "BYTES EACH",
+        "ROWS/PAGE",
+        "NODE MEMORY",
+        "UP",
+        "DOWN",
+        "TIME",
+    ];
+    let row = |index: &IndexForecast| {
+        let (geometry, cost) = (&index.geometry, index.geometry.cost(link));
+        let column = schema.columns().get(index.column as usize);
+        vec![
+            column.map_or("?", |column| &column.name).to_owned(),
+            count(index.non_null_rows),
+            count(geometry.buckets().into()),
+            count(geometry.bucket_bytes() as u64),
+            count(geometry.page_rows().into()),
+            size(cost.server_ram_bytes),
+            size(cost.upload_bytes),
+            size(cost.download_bytes),
+            millis(cost.lookup_micros()),
+        ]
+    };
+    columns(out, &header, &[1, 2, 3, 4, 5, 6, 7, 8], indexes.iter().map(row))
 }
 
 fn millis(micros: u64) -> String {

@@ -1,38 +1,41 @@
 //! `opaque load`.
 
+mod bar;
+mod files;
+mod propose;
+
 use std::{
     io::{self, IsTerminal, Write},
-    path::{Path, PathBuf},
-    sync::Arc,
+    path::Path,
     time::{Duration, Instant},
 };
 
-use clap::{Args, ValueEnum};
-use indicatif::{ProgressBar, ProgressDrawTarget, ProgressStyle};
-use opaque_client::{Client, Event, OnEvent, Rows, RowsBuilder, terminal::escaped};
-use opaque_fetch::{Request, Source};
+use clap::Args;
+use opaque_client::{Rows, RowsBuilder, ddl::Declaration, terminal::escaped};
 use opaque_pir::{
     cost::Link,
-    index::{TableFigures, Weight},
+    index::{Forecast, TableFigures, Weight},
 };
-use opaque_source::{
-    Bent, Delimiter, Dialect, Input, Mark, Null, Quotes, Reader, Settings, SourceError,
-};
-use opaque_store::Settings as StoreSettings;
+use opaque_source::{Bent, Format, Quotes, Reader, Settings};
 
-use super::costs;
+pub(super) use self::{
+    bar::Bar,
+    files::FileArguments,
+    propose::{Choice, Proposal, read as propose},
+};
+use super::{Connection, costs};
 use crate::{
-    failure::Failure,
+    failure::{Failure, SchemaFault},
     text::{count, size},
 };
 
-/// Longest time without data from a server.
-const SERVER_TIMEOUT: Duration = Duration::from_secs(60);
-
 #[derive(Args)]
 #[command(after_help = "\
-The schema is one CREATE TABLE; mark each column to search by as KEY (unique) or INDEX:
-  CREATE TABLE weather (city TEXT KEY, conditions TEXT INDEX, temperature INT)
+The schema is one CREATE TABLE; mark each column to search by as KEY (unique) or INDEX. FROM names a
+column as the files do, if they call it otherwise:
+  CREATE TABLE weather (city TEXT KEY, conditions TEXT INDEX, celsius REAL FROM \"Temp. (°C)\")
+With --key or --index, the files show the columns and their types, and no schema is needed. They are
+then read twice. `opaque schema` prints the schema that was found.
 
 Files hold delimited text (such as CSV), JSON objects or Parquet, plain or compressed by gzip or zstd.
 The name or the first bytes of a file show which. Nested columns of Parquet become JSON text.
@@ -53,6 +56,8 @@ with --yes or after confirmation on the terminal.
 
 Examples:
   opaque load schema.sql weather.csv
+  opaque load weather.csv --key city --index conditions
+  opaque load --dry-run schema.sql weather.csv
   opaque load --link 10 schema.sql weather.csv
   opaque load --null NA schema.sql weather.csv.zst
   opaque load schema.sql 2025-*.jsonl.gz
@@ -61,28 +66,15 @@ Examples:
   opaque load --delimiter ';' --skip 2 schema.sql export.txt
   zcat weather.csv.gz | opaque load schema.sql -")]
 pub(crate) struct Arguments {
-    /// File with CREATE TABLE
-    schema: PathBuf,
-    /// Files with the rows of the table: .csv, .tsv, .psv, .json, .jsonl, .ndjson or .parquet, plain,
-    /// .gz or .zst; `-` is standard input; https://, http://, s3://, gs:// and az:// are read from there
-    #[arg(required = true)]
-    data: Vec<String>,
-    /// Format of the files, if the name and the first bytes do not show it
-    #[arg(long, value_enum)]
-    format: Option<Format>,
+    /// File with CREATE TABLE, and then the files with the rows: .csv, .tsv, .psv, .json, .jsonl,
+    /// .ndjson or .parquet, plain, .gz or .zst; `-` is standard input; https://, http://, s3://, gs://
+    /// and az:// are read from there. With --key or --index, there is no schema file
+    #[arg(required = true, value_name = "SCHEMA.sql] [DATA")]
+    files: Vec<String>,
     #[command(flatten)]
-    dialect: DialectArguments,
-    /// Skip columns of the files that the schema does not name
-    #[arg(long)]
-    ignore_extra: bool,
-    /// Field text that means NULL
-    #[arg(long, value_name = "STRING", default_value = "")]
-    null: String,
-    /// Accept a quote that is never closed (the field then extends to the end of the file) and text
-    /// after a closing quote (it becomes part of the field), and report the number of affected
-    /// records
-    #[arg(long)]
-    lenient_quotes: bool,
+    choice: Choice,
+    #[command(flatten)]
+    reading: FileArguments,
     /// Rate of the link between your clients and the cluster, in Mbit/s: a slow link gets larger
     /// buckets, which transfer fewer bytes; a fast one gets smaller buckets, which need less work
     /// (`opaque describe` shows both)
@@ -92,60 +84,9 @@ pub(crate) struct Arguments {
     /// times its rows
     #[arg(long)]
     yes: bool,
-}
-
-/// How delimited text is written. What is not set is detected.
-#[derive(Args)]
-#[command(next_help_heading = "Options for delimited text")]
-struct DialectArguments {
-    /// Character between fields, or `tab`; detected: comma, tab, semicolon and pipe
-    #[arg(long, value_name = "CHAR")]
-    delimiter: Option<Delimiter>,
-    /// Character around fields that contain delimiters, or `none`; detected: \" and '
-    #[arg(long, value_name = "CHAR")]
-    quote: Option<Mark>,
-    /// Character at the beginning of lines to ignore, or `none`; detected: #
-    #[arg(long, value_name = "CHAR")]
-    comment: Option<Mark>,
-    /// The first line is a row
+    /// Check the files and show what the table would cost, but load nothing
     #[arg(long)]
-    no_header: bool,
-    /// Names of the fields of files without a header, in their order
-    #[arg(long, value_name = "NAMES", value_delimiter = ',')]
-    columns: Vec<String>,
-    /// Number of lines to ignore at the beginning of each file
-    #[arg(long, value_name = "LINES", default_value = "0")]
-    skip: u64,
-}
-
-impl From<DialectArguments> for Dialect {
-    fn from(arguments: DialectArguments) -> Self {
-        let DialectArguments { delimiter, quote, comment, no_header, columns, skip } = arguments;
-        let header = no_header.then_some(false);
-        Self { delimiter, quote, comment, header, columns, skip }
-    }
-}
-
-/// Formats of data.
-#[derive(Clone, Copy, ValueEnum)]
-enum Format {
-    /// Delimited text, such as comma-separated values
-    Csv,
-    /// JSON objects one after another, such as JSON lines, or one array of objects
-    #[value(alias = "jsonl")]
-    Json,
-    /// Apache Parquet
-    Parquet,
-}
-
-impl From<Format> for opaque_source::Format {
-    fn from(format: Format) -> Self {
-        match format {
-            Format::Csv => Self::Csv,
-            Format::Json => Self::Json,
-            Format::Parquet => Self::Parquet,
-        }
-    }
+    dry_run: bool,
 }
 
 /// What must happen before a table is sent.
@@ -169,28 +110,34 @@ impl Consent {
     }
 }
 
-pub(crate) async fn run(client: &Client, arguments: Arguments) -> Result<(), Failure> {
+pub(crate) async fn run(connection: &Connection, arguments: Arguments) -> Result<(), Failure> {
     let begun = Instant::now();
+    let Arguments { files, choice, reading, link, yes, dry_run } = arguments;
+    let client = if dry_run { None } else { Some(connection.client()?) };
+    let (format, settings) = reading.settings();
+    let is_lenient = settings.quotes == Quotes::Lenient;
     let bar = Bar::new();
-    let Arguments { schema, data, format, dialect, ignore_extra, null, lenient_quotes, link, yes } =
-        arguments;
-    let quotes = if lenient_quotes { Quotes::Lenient } else { Quotes::Strict };
-    let (dialect, null) = (dialect.into(), Null::Text(null));
-    let settings = Settings { dialect, null, quotes, ignore_extra };
-    let format = format.map(Into::into);
-    let rows = tokio::task::block_in_place(|| read(&schema, &data, format, &settings, &bar));
+    let rows = tokio::task::block_in_place(|| {
+        let (declaration, settings, data) = declared(&files, &choice, format, settings, &bar)?;
+        read(declaration, data, format, settings, &bar)
+    });
     let rows = rows.inspect_err(|_| bar.clear())?.for_link(link);
     let (total, bent) = (rows.len(), rows.bent());
     bar.stage("checking", "{msg:<10} {spinner}");
-    let figures = tokio::task::block_in_place(|| rows.figures()).inspect_err(|_| bar.clear())?;
+    let forecast = tokio::task::block_in_place(|| rows.forecast()).inspect_err(|_| bar.clear())?;
     let longest = rows.longest().map_or_else(|| "?".to_owned(), |place| place.to_string());
+    let Some(client) = client else {
+        bar.clear();
+        return preview(&rows, forecast.as_ref(), link, &longest);
+    };
+    let figures = forecast.map(|forecast| forecast.figures);
     if let Some(figures) = figures.as_ref().filter(|figures| figures.weight() > Weight::Usual) {
         bar.0.suspend(|| consent(figures, &longest, yes)).inspect_err(|_| bar.clear())?;
     }
     let published = client.load(rows, bar.listener()).await;
     bar.clear();
     let published = published?;
-    if quotes == Quotes::Lenient {
+    if is_lenient {
         writeln!(io::stderr(), "{}", leniency(bent))?;
     }
     let seconds = begun.elapsed().as_secs_f64();
@@ -215,25 +162,44 @@ pub(crate) async fn run(client: &Client, arguments: Arguments) -> Result<(), Fai
     Ok(())
 }
 
+/// The table, how its files are read, and the files with rows.
+fn declared<'a>(
+    files: &'a [String],
+    choice: &Choice,
+    format: Option<Format>,
+    settings: Settings,
+    bar: &Bar,
+) -> Result<(Declaration, Settings, &'a [String]), Failure> {
+    if !choice.is_empty() {
+        let proposal = propose(files, choice, format, settings, bar)?;
+        return Ok((proposal.declaration, proposal.settings, files));
+    }
+    let [schema, data @ ..] = files else { return Err(SchemaFault::NoSchema.into()) };
+    if data.is_empty() {
+        return Err(SchemaFault::NoSchema.into());
+    }
+    let declaration = Rows::declaration(Path::new(schema))?;
+    let settings = Settings { columns: declaration.columns.clone(), ..settings };
+    Ok((declaration, settings, data))
+}
+
 /// Reads all files, and prints how they are written.
-fn read(
-    schema: &Path,
+pub(super) fn read(
+    declaration: Declaration,
     files: &[String],
-    format: Option<opaque_source::Format>,
-    settings: &Settings,
+    format: Option<Format>,
+    settings: Settings,
     bar: &Bar,
 ) -> Result<Rows, Failure> {
-    let schema = Rows::schema(schema)?;
+    let schema = declaration.schema;
     let mut rows = RowsBuilder::new(schema.clone());
     let mut told = None;
     for path in files {
-        let fault =
-            |source| opaque_client::Error::Source { path: path.into(), source: Box::new(source) };
-        let input = input(path)?.map_err(fault)?;
-        let reader = Reader::new(input, format, &schema, settings).map_err(fault)?;
+        let reader = Reader::new(files::input(path)?, format, &schema, &settings);
+        let reader = reader.map_err(|error| files::fault(path, error))?;
         let (name, dialect) = (reader.name().to_owned(), reader.dialect());
         let dialect = dialect.map(|dialect| dialect.to_string());
-        let read = rows.read(reader, |read, total| bar.reading(read, total));
+        let read = rows.read(reader, |read, total| bar.reading("reading", read, total));
         rows = read.map_err(|error| Failure::Rows { error, dialect: dialect.clone() })?;
         if let Some(dialect) = dialect.filter(|dialect| told.as_ref() != Some(dialect)) {
             let name = match files {
@@ -247,23 +213,20 @@ fn read(
     Ok(rows.finish())
 }
 
-/// Opens a file or a URL. Blocks.
-fn input(path: &str) -> Result<Result<Input, SourceError>, Failure> {
-    if !opaque_fetch::is_url(path) {
-        return Ok(Input::open(Path::new(path)));
-    }
-    // This program runs where its user can reach every server anyway.
-    let request = Request {
-        url: path.to_owned(),
-        allow_local: true,
-        share_store_credentials: true,
-        max_bytes: u64::MAX,
-        timeout: SERVER_TIMEOUT,
-        agent: concat!("opaque/", env!("CARGO_PKG_VERSION")),
-    };
-    let connecting = async move { Source::connect(&request, &StoreSettings::from_env()).await };
-    let source = tokio::runtime::Handle::current().block_on(connecting)?;
-    Ok(source.into_any_input())
+/// Prints what a table would cost.
+fn preview(
+    rows: &Rows,
+    forecast: Option<&Forecast>,
+    link: Link,
+    longest: &str,
+) -> Result<(), Failure> {
+    let mut out = io::stdout().lock();
+    let (total, table) = (count(rows.len()), rows.schema().table());
+    writeln!(out, "{total} rows fit table {table}; nothing was loaded.\n")?;
+    let Some(Forecast { figures, indexes }) = forecast else { return Ok(()) };
+    costs::indexes(&mut out, rows.schema(), indexes, link)?;
+    writeln!(out)?;
+    Ok(costs::write(&mut out, figures, &format!("on {longest}"))?)
 }
 
 /// Prints the table's costs, and continues only with consent.
@@ -303,64 +266,6 @@ fn leniency(bent: Option<Bent>) -> String {
 fn per_second(rows: u64, time: Duration) -> u64 {
     let rate = u128::from(rows) * 1_000_000 / time.as_micros().max(1);
     u64::try_from(rate).unwrap_or(u64::MAX)
-}
-
-/// One progress bar that changes with the stage. It is drawn only if standard error is a terminal.
-#[derive(Clone)]
-struct Bar(ProgressBar);
-
-impl Bar {
-    fn new() -> Self {
-        let bar = ProgressBar::with_draw_target(None, ProgressDrawTarget::stderr());
-        if io::stderr().is_terminal() {
-            bar.enable_steady_tick(Duration::from_millis(200));
-        }
-        Self(bar)
-    }
-
-    fn clear(&self) {
-        self.0.finish_and_clear();
-    }
-
-    fn stage(&self, name: &'static str, template: &str) {
-        if self.0.message() != name {
-            self.0.set_message(name);
-            self.0.reset();
-            if let Ok(style) = ProgressStyle::with_template(template) {
-                self.0.set_style(style);
-            }
-        }
-    }
-
-    fn reading(&self, read: u64, total: Option<u64>) {
-        self.stage("reading", "{msg:<10} {bar:30} {bytes} of {total_bytes}");
-        if let Some(total) = total {
-            self.0.set_length(total);
-        }
-        self.0.set_position(read);
-    }
-
-    fn listener(&self) -> OnEvent {
-        let bar = self.clone();
-        Arc::new(move |event| match event {
-            Event::Sending { rows, total } => {
-                bar.stage(
-                    "sending",
-                    "{msg:<10} {bar:30} {human_pos} of {human_len} rows, {per_sec}",
-                );
-                bar.0.set_length(total);
-                bar.0.set_position(rows);
-            }
-            Event::Planning => bar.stage("planning", "{msg:<10} {spinner}"),
-            Event::Building { bytes, total } => {
-                bar.stage("building", "{msg:<10} {bar:30} {bytes} of {total_bytes}");
-                bar.0.set_length(total);
-                bar.0.set_position(bytes);
-            }
-            Event::Activating => bar.stage("activating", "{msg:<10} {spinner} {elapsed}"),
-            Event::Scanning { .. } => {}
-        })
-    }
 }
 
 #[cfg(test)]

@@ -104,6 +104,7 @@ fn may_mend(failure: &Failure) -> bool {
         | Failure::UnexpectedAnswer
         | Failure::Statements { .. }
         | Failure::TooHeavy { .. }
+        | Failure::Schema(_)
         | Failure::NotServing(_) => false,
     }
 }

@@ -129,7 +129,8 @@ fn most_matches(sqlite: &rusqlite::Connection, sql: &str) -> u64 {
 
 fn read_example(name: &str, data: &str) -> Table {
     let folder = example(name);
-    let schema = ddl::parse(&std::fs::read_to_string(folder.join("schema.sql")).unwrap()).unwrap();
+    let schema =
+        ddl::parse(&std::fs::read_to_string(folder.join("schema.sql")).unwrap()).unwrap().schema;
     let rows = opaque_source::Reader::open(&folder.join(data), &schema, "").unwrap();
     let rows = rows.collect::<Result<_, _>>().unwrap();
     Table { schema, rows }

@@ -243,7 +243,8 @@ async fn rows_without_an_order_come_as_they_were_loaded() {
     let cluster = Cluster::start(&[]).await;
     cluster.load_example("cities", "cities.csv.zst");
     let folder = example("cities");
-    let schema = ddl::parse(&std::fs::read_to_string(folder.join("schema.sql")).unwrap()).unwrap();
+    let schema =
+        ddl::parse(&std::fs::read_to_string(folder.join("schema.sql")).unwrap()).unwrap().schema;
     let file = Reader::open(&folder.join("cities.csv.zst"), &schema, "").unwrap();
     let first: Vec<_> = file.take(10).map(Result::unwrap).collect();
     let client = cluster.client();

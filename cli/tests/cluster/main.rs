@@ -32,6 +32,7 @@ mod missing;
 #[path = "../../../client/tests/support/oracle.rs"]
 mod oracle;
 mod peers;
+mod proposing;
 mod reach;
 mod repair;
 mod replicas;

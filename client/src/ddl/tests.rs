@@ -13,7 +13,7 @@ fn reads_every_type_role_and_option() {
     );\n";
     use ColumnType::{Bool, Int, Json, Real, Text, Timestamp};
     use Role::{Index, Key, Payload};
-    let schema = parse(text).unwrap();
+    let schema = parse(text).unwrap().schema;
     assert_eq!(schema.table(), "weather");
     assert_eq!(
         schema.columns(),
@@ -53,7 +53,7 @@ fn a_primary_key_on_a_separate_line_equals_key_at_the_column() {
 fn columns_may_be_named_as_constraints_are() {
     let text = "CREATE TABLE t (check TEXT, unique INT, foreign TEXT, constraint TEXT NOT NULL, \
                 key varchar(20) KEY, index INT INDEX, primary BOOL)";
-    let schema = parse(text).unwrap();
+    let schema = parse(text).unwrap().schema;
     let names: Vec<_> = schema.columns().iter().map(|column| column.name.as_str()).collect();
     let expected = ["check", "unique", "foreign", "constraint", "key", "index", "primary"];
     assert_eq!(names, expected);
@@ -145,4 +145,58 @@ fn errors_name_line_and_remedy() {
     ] {
         assert_eq!(parse(text).unwrap_err().to_string(), expected, "{text}");
     }
+}
+
+#[test]
+fn a_column_has_a_name_of_its_own_in_the_file() {
+    let declared = parse(
+        "CREATE TABLE t (name TEXT FROM \"name.common\" KEY, area REAL INDEX FROM 'Area (km²)', \
+         code CHAR(2), kind CHARACTER VARYING (9) FROM kind2, n SMALLINT, m INT(11), \
+         at TIMESTAMP WITH TIME ZONE)",
+    )
+    .unwrap();
+    let source = |from: Option<&str>, limit| ColumnSource { from: from.map(str::to_owned), limit };
+    assert_eq!(
+        declared.columns,
+        [
+            source(Some("name.common"), None),
+            source(Some("Area (km²)"), None),
+            source(None, Some(Limit::Characters(2))),
+            source(Some("kind2"), Some(Limit::Characters(9))),
+            source(None, Some(Limit::Bits16)),
+            source(None, None),
+            source(None, None),
+        ]
+    );
+    assert_eq!(declared.schema.columns().first().unwrap().role, Role::Key);
+    for (text, expected) in [
+        ("CREATE TABLE t (a INT KEY FROM 'x' FROM 'y')", "write FROM once"),
+        ("CREATE TABLE t (a INT KEY FROM x,\n b INT FROM x)", "line 2: two columns are FROM \"x\""),
+        ("CREATE TABLE t (a INT KEY FROM)", "expected the name in the file, in quotes"),
+        ("CREATE TABLE t (a INT KEY DEFAULT 7)", "no value is filled in"),
+        ("CREATE TABLE t (a CHAR(x) KEY)", "expected a whole number"),
+    ] {
+        let error = parse(text).unwrap_err().to_string();
+        assert!(error.contains(expected), "{text}: {error}");
+    }
+}
+
+#[test]
+fn a_declaration_is_printed_as_it_is_read() {
+    let text = "CREATE TABLE \"Check\" (
+    \"index\" INT KEY, -- 12 ms
+    name TEXT INDEX NOT NULL FROM \"a \"\"b\"\",
+c\",
+    code VARCHAR(2),
+    n SMALLINT,
+    r REAL,
+    j JSON,
+    b BOOL INDEX,
+    t TIMESTAMP
+);
+";
+    let declared = parse(text).unwrap();
+    let comment = |at| (at == 0).then(|| "12\nms".to_owned());
+    assert_eq!(declared.to_sql(comment), text);
+    assert_eq!(parse(&declared.to_sql(|_| None)), Ok(declared));
 }

@@ -47,12 +47,25 @@ impl Tokens {
         }
     }
 
-    pub(super) fn expect_number(&mut self) -> Result<(), DdlError> {
-        if !matches!(self.peek(), Some(Token::Number(..))) {
-            return Err(self.expected("a number"));
-        }
+    /// A whole number.
+    pub(super) fn number(&mut self) -> Result<u64, DdlError> {
+        let number = match self.peek() {
+            Some(Token::Number(digits, _)) => digits.parse().ok(),
+            _ => None,
+        };
+        let number = number.ok_or_else(|| self.expected("a whole number"))?;
         self.position += 1;
-        Ok(())
+        Ok(number)
+    }
+
+    /// Text in quotes of any kind, or a word.
+    pub(super) fn text(&mut self, expected: &'static str) -> Result<String, DdlError> {
+        if let Some(Token::SingleQuotedString(text)) = self.peek() {
+            let text = text.clone();
+            self.position += 1;
+            return Ok(text);
+        }
+        self.name(expected)
     }
 
     /// The next token if it is an unquoted word.

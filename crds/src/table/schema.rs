@@ -33,12 +33,18 @@ pub struct Schema {
     "a column with role key cannot be nullable: every row is found by its key"
 ))]
 pub struct Column {
-    /// Name of the column in SQL and in the header of the source.
+    /// Name of the column in SQL, and in the source unless `from` is set.
     #[schemars(length(max = 63))]
     #[x_kube(validation = Rule::new("self.matches('^[A-Za-z_][A-Za-z0-9_]*$')").message(
         "must be an SQL identifier: letters, digits and '_', not starting with a digit"
     ))]
     pub name: String,
+    /// Name of the column in the source, exactly as written there, if it is another: the header, or
+    /// the key of JSON objects. If a column has one, columns of the source that the schema does not
+    /// name are skipped.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    #[schemars(length(min = 1, max = 1024))]
+    pub from: Option<String>,
     /// Type of the values.
     #[serde(rename = "type")]
     pub column_type: ColumnType,

@@ -38,6 +38,26 @@ pub struct PlannedIndex {
     pub non_null_rows: u64,
 }
 
+/// What a table will cost the nodes and their clients.
+#[derive(Debug, Clone, PartialEq)]
+pub struct Forecast {
+    /// All indexes together, and the row lengths.
+    pub figures: TableFigures,
+    /// One per searchable column, in the order of the schema.
+    pub indexes: Vec<IndexForecast>,
+}
+
+/// What the index of one column will cost.
+#[derive(Debug, Clone, PartialEq)]
+pub struct IndexForecast {
+    /// Position of the column in the schema.
+    pub column: u32,
+    /// The shape of its matrix.
+    pub geometry: Geometry,
+    /// Number of rows whose value in this column is not NULL.
+    pub non_null_rows: u64,
+}
+
 /// Plans every index of a table for clients on `link`. `rows` are in load order. Draws a salt, and
 /// another one (up to eight in total) if an index has no geometry under the previous salt.
 ///
@@ -70,17 +90,23 @@ pub fn plan_table<R: AsRef<[u8]> + Sync>(
 ///
 /// # Errors
 /// See [`PlanError`].
-pub fn table_figures<R: AsRef<[u8]> + Sync>(
+pub fn forecast<R: AsRef<[u8]> + Sync>(
     schema: &Schema,
     rows: &[R],
     link: Link,
     next_salt: impl FnMut() -> Salt,
-) -> Result<Option<TableFigures>, PlanError> {
+) -> Result<Option<Forecast>, PlanError> {
     let columns = read_columns(schema, rows)?;
     let indexes = indexes(schema, &columns, rows)?;
     let (salt, geometries) = solve(&indexes, link, next_salt)?;
-    let sizes = row_sizes(&indexes, &salt, &geometries, link);
-    Ok(sizes.map(|sizes| TableFigures { cost: TableCost::of(&geometries, link), sizes }))
+    let Some(sizes) = row_sizes(&indexes, &salt, &geometries, link) else { return Ok(None) };
+    let figures = TableFigures { cost: TableCost::of(&geometries, link), sizes };
+    let index = |(index, geometry): (&Index<'_>, Geometry)| IndexForecast {
+        column: index.column,
+        geometry,
+        non_null_rows: index.non_null_rows,
+    };
+    Ok(Some(Forecast { figures, indexes: indexes.iter().zip(geometries).map(index).collect() }))
 }
 
 fn indexes<'a, R: AsRef<[u8]> + Sync>(

@@ -4,6 +4,7 @@ use opaque_pir::table::{ColumnType, Schema, Value};
 
 use crate::MAX_RECORD_BYTES;
 use crate::header::{matched, named};
+use crate::names::Names;
 use crate::sample::Sample;
 use crate::settings::Settings;
 use crate::tokens::{Syntax, TokenError, Tokenizer};
@@ -65,14 +66,15 @@ impl Candidate {
         };
         let columns = &settings.dialect.columns;
         let set = settings.dialect.has_header();
-        let named = named(schema, &first);
-        let header = matched(schema, &first, true).ok().filter(|_| set != Some(false));
+        let names = Names::new(schema, &settings.columns);
+        let named = named(&names, &first);
+        let header = matched(&names, &first, true).ok().filter(|_| set != Some(false));
         let fields = match (&header, set) {
             (Some(header), _) => Some(header.clone()),
             // An error in the given names is reported when they are used.
             (None, Some(false)) if !columns.is_empty() => {
-                let names: Vec<&[u8]> = columns.iter().map(String::as_bytes).collect();
-                matched(schema, &names, true).ok()
+                let given: Vec<&[u8]> = columns.iter().map(String::as_bytes).collect();
+                matched(&names, &given, true).ok()
             }
             (None, Some(true)) => None,
             (None, _) => Some((0..schema.columns().len()).collect()),
@@ -101,7 +103,13 @@ impl Candidate {
         let is_data = || named == 0 && first.len() == width && is_evidence(schema, &first);
         let has_header = set.unwrap_or_else(|| header.is_some() || !is_data());
         let (leading, hides_lines) = match settings.dialect.comment {
-            None => comments(syntax, sample, schema, settings.dialect.skip, width),
+            None => comments(
+                syntax,
+                sample,
+                |fields| crate::header::named(&names, fields) > 0,
+                settings.dialect.skip,
+                width,
+            ),
             Some(_) => (0, false),
         };
         Self { syntax, has_header, rank, leading, hides_lines, records }
@@ -129,11 +137,11 @@ impl Candidate {
 }
 
 /// The number of lines up to the last comment before the first record, and whether some comment could
-/// be a record: it follows one, has as many fields, or names a column.
-fn comments(
+/// be a record: it follows one, has as many fields, or `names` a column.
+pub(super) fn comments(
     syntax: Syntax,
     sample: &Sample,
-    schema: &Schema,
+    names: impl Fn(&[&[u8]]) -> bool,
     skip: u64,
     width: usize,
 ) -> (u64, bool) {
@@ -148,7 +156,7 @@ fn comments(
             None => {}
             Some((first, text)) if *first == mark => {
                 let fields: Vec<&[u8]> = text.split(|byte| *byte == syntax.delimiter()).collect();
-                hides |= begun || fields.len() == width || named(schema, &fields) > 0;
+                hides |= begun || fields.len() == width || names(&fields);
                 leading = if begun { leading } else { number - skip };
             }
             Some(_) => begun = true,
@@ -166,7 +174,11 @@ fn line(text: &[u8]) -> (&[u8], &[u8]) {
 }
 
 /// The complete records of a sample, and whether an error follows them.
-fn records(syntax: Syntax, sample: &Sample, settings: &Settings) -> (Vec<Vec<Cell>>, bool) {
+pub(super) fn records(
+    syntax: Syntax,
+    sample: &Sample,
+    settings: &Settings,
+) -> (Vec<Vec<Cell>>, bool) {
     let mut tokens =
         Tokenizer::new(sample.bytes.as_slice(), syntax, settings.quotes, MAX_RECORD_BYTES);
     let mut records: Vec<Vec<Cell>> = Vec::new();

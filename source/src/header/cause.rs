@@ -2,8 +2,6 @@
 
 use std::fmt;
 
-use opaque_pir::table::Schema;
-
 /// Delimiters that a file may have instead of the declared one.
 const DELIMITERS: [(u8, &str); 4] =
     [(b',', "comma"), (b';', "semicolon"), (b'\t', "tab"), (b'|', "pipe")];
@@ -50,7 +48,11 @@ pub enum Cause {
 
 impl Cause {
     /// The likely cause. `matched` are the fields that name columns.
-    pub(super) fn of(schema: &Schema, header: &[&[u8]], matched: &[Option<usize>]) -> Option<Self> {
+    pub(super) fn of(
+        columns: &[String],
+        header: &[&[u8]],
+        matched: &[Option<usize>],
+    ) -> Option<Self> {
         let fields = || (1..).zip(header.iter().copied());
         let first = |is: &dyn Fn(&[u8]) -> bool| {
             fields().find(|(_, name)| is(name)).map(|(field, _)| field)
@@ -72,10 +74,8 @@ impl Cause {
         if let Some(field) = first(&|name| name.trim_ascii().is_empty()) {
             return Some(Self::Unnamed { field, last: field == header.len() });
         }
-        let columns = || schema.columns().iter().zip(matched);
-        let missing = columns().filter(|(_, field)| field.is_none());
-        let missing: Vec<_> =
-            missing.map(|(column, _)| (&column.name, letters(&column.name))).collect();
+        let missing = columns.iter().zip(matched).filter(|(_, field)| field.is_none());
+        let missing: Vec<_> = missing.map(|(column, _)| (column, letters(column))).collect();
         for (field, name) in
             fields().take(COMPARED).filter(|(field, _)| !matched.contains(&Some(field - 1)))
         {

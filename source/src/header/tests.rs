@@ -1,9 +1,10 @@
-use opaque_pir::table::{Column, ColumnType, MAX_COLUMNS, MAX_NAME_BYTES, Role};
+use opaque_pir::table::{Column, ColumnType, MAX_COLUMNS, MAX_NAME_BYTES, Role, Schema, Value};
 use proptest::prelude::*;
 use proptest::sample::select;
 
-use super::*;
-use crate::{Compression, Encoded, Format, Input, Quotes, Reader, Settings, SourceError};
+use crate::{
+    ColumnSource, Compression, Encoded, Format, Input, Limit, Quotes, Reader, Settings, SourceError,
+};
 
 /// Maximum bytes of an error without the file's name, for any file and schema.
 const ERROR_BYTES: usize = 2048;
@@ -222,5 +223,54 @@ proptest! {
                 }
             }
         }
+    }
+}
+
+/// In every format, `from` is the name in the file exactly as written, and `None` is the column's
+/// name in any case. Other columns of the file are skipped.
+#[test]
+fn a_column_has_a_name_of_its_own_in_the_file() {
+    let schema = crate::fixtures::schema(&[("id", ColumnType::Int), ("name", ColumnType::Text)]);
+    let from = Some("name.common".to_owned());
+    let columns = vec![ColumnSource::default(), ColumnSource { from, limit: None }];
+    let settings = Settings { columns, ..Settings::default() };
+    let read = |text: &str| {
+        let bytes = std::io::Cursor::new(text.as_bytes().to_vec());
+        let input = Input::stream("f".to_owned(), bytes, None, Compression::None).unwrap();
+        let reader = Reader::new(input, None, &schema, &settings)?;
+        reader.collect::<Result<Vec<_>, _>>()
+    };
+    let row = vec![Value::Int(7), Value::Text("Oslo".to_owned())];
+    for text in [
+        "x,name.common,ID\n1,Oslo,7\n",
+        "NAME,name.common,Id\n1,Oslo,7\n",
+        "{\"id\":7,\"name\":1,\"name.common\":\"Oslo\",\"x\":[]}",
+    ] {
+        assert_eq!(read(text).unwrap(), std::slice::from_ref(&row), "{text}");
+    }
+    let error = read("id,Name.Common\n7,Oslo\n").unwrap_err().to_string();
+    assert!(error.contains("missing: name.common"), "{error}");
+}
+
+#[test]
+fn a_value_beyond_a_declared_limit_is_refused_with_its_place() {
+    let schema = crate::fixtures::schema(&[("n", ColumnType::Int), ("code", ColumnType::Text)]);
+    let limited = |limit| ColumnSource { from: None, limit: Some(limit) };
+    let columns = vec![limited(Limit::Bits16), limited(Limit::Characters(2))];
+    let settings = Settings { columns, ..Settings::default() };
+    let read = |row: &str| {
+        let bytes = std::io::Cursor::new(format!("n,code\n1,no\n{row}\n").into_bytes());
+        let input = Input::stream("f".to_owned(), bytes, None, Compression::None).unwrap();
+        let reader = Reader::new(input, None, &schema, &settings).unwrap();
+        reader.collect::<Result<Vec<_>, _>>().map_err(|error| error.to_string())
+    };
+    for fits in ["-32768,øå", "32767,", ",\"\""] {
+        assert_eq!(read(fits).unwrap().len(), 2, "{fits}");
+    }
+    for (row, expected) in [
+        ("32768,no", "line 3, column n: expected a whole number from -32768 to 32767"),
+        ("1,nor", "line 3, column code: expected at most 2 characters"),
+    ] {
+        assert_eq!(read(row).unwrap_err(), expected);
     }
 }

@@ -118,7 +118,12 @@ fn what_does_not_fit_is_refused_and_the_column_is_named() {
             "line 1, column name: expected a number that is not NaN, found \"Ana\"",
         ),
         ("all-zstd", "id", Bool, "line 2, column id: expected true or false, found \"2\""),
-        ("all-zstd", "day", Timestamp, "column day"),
+        (
+            "all-zstd",
+            "day",
+            Timestamp,
+            "f.parquet, column day: a date without a time cannot be read as this type: make it TEXT",
+        ),
         (
             "all-zstd",
             "gone",

@@ -58,6 +58,41 @@ impl Kind {
     }
 }
 
+/// The type that holds what a column contains, or a name of that if there is none.
+pub(super) fn stated(field: &Type) -> Result<ColumnType, String> {
+    let wanted = if field.is_group() {
+        ColumnType::Json
+    } else {
+        match (field.get_physical_type(), field.get_basic_info().converted_type()) {
+            (Physical::BOOLEAN, _) => ColumnType::Bool,
+            (_, ConvertedType::JSON) => ColumnType::Json,
+            (_, ConvertedType::TIMESTAMP_MILLIS | ConvertedType::TIMESTAMP_MICROS) => {
+                ColumnType::Timestamp
+            }
+            (
+                _,
+                ConvertedType::DATE
+                | ConvertedType::DECIMAL
+                | ConvertedType::TIME_MILLIS
+                | ConvertedType::TIME_MICROS,
+            ) => ColumnType::Text,
+            (Physical::INT32 | Physical::INT64, _) => match of_leaf(field) {
+                Leaf::Nanoseconds => ColumnType::Timestamp,
+                _ => ColumnType::Int,
+            },
+            (Physical::FLOAT | Physical::DOUBLE, _) => ColumnType::Real,
+            _ => ColumnType::Text,
+        }
+    };
+    // A list is not always a group.
+    let widest = [wanted, ColumnType::Json];
+    let fits = widest.into_iter().find(|wanted| Kind::of(field, *wanted).is_ok());
+    fits.ok_or_else(|| match Kind::of(field, wanted) {
+        Err((found, _)) => found,
+        Ok(_) => String::new(),
+    })
+}
+
 /// A column that is not nested.
 enum Leaf {
     Plain,

@@ -193,8 +193,7 @@ fn arguments(
 fn environment(table: &OpaqueTable, cluster: &OpaqueCluster) -> Result<Vec<Value>, Error> {
     let schema = serde_json::to_string(&table.spec.schema)
         .map_err(|error| Error::Internal(format!("a schema is not JSON: {error}")))?;
-    // Kubernetes would expand `$(NAME)`. Names of columns contain no `$`, but a schema is
-    // untrusted.
+    // Kubernetes would expand `$(NAME)`, which a column's `from` may contain.
     let schema = schema.replace('$', "$$");
     let mut environment = vec![json!({"name": "OPAQUE_SCHEMA", "value": schema})];
     let storage = &cluster.spec.storage;

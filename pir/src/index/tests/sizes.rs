@@ -27,7 +27,7 @@ fn rows(schema: &Schema, notes: impl IntoIterator<Item = usize>) -> Vec<Vec<u8>>
 }
 
 fn figures(schema: &Schema, rows: &[Vec<u8>]) -> TableFigures {
-    table_figures(schema, rows, Link::default(), || salt(1)).unwrap().unwrap()
+    forecast(schema, rows, Link::default(), || salt(1)).unwrap().unwrap().figures
 }
 
 #[test]
