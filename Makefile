@@ -114,6 +114,7 @@ lint: tools kubernetes ## check format, paths, clippy, the WebAssembly client, d
 	scripts/check-charts.sh
 	scripts/check-features.sh
 	scripts/check-circles.py
+	scripts/check-circles.py --self-test
 
 docs: setup ## build the API documentation
 	RUSTDOCFLAGS="-D warnings" cargo doc $(WORKSPACE) --no-deps
