@@ -14,11 +14,11 @@ use serde::de::IgnoredAny;
 
 use self::members::members;
 use self::objects::{Objects, Place};
-use crate::SourceError;
 use crate::input::Bytes;
 use crate::settings::{Settings, declared};
 use crate::shown::{Names, quoted};
 use crate::values::whole;
+use crate::{At, SourceError};
 
 /// Typed rows of a JSON file, in file order.
 pub(crate) struct JsonRows {
@@ -47,8 +47,24 @@ impl JsonRows {
     }
 }
 
+/// Why the text of an object is not valid.
+struct Invalid {
+    line: u64,
+    character: usize,
+    reason: String,
+    /// Whether the text is valid as far as it goes.
+    is_cut: bool,
+}
+
+impl From<Invalid> for SourceError {
+    fn from(invalid: Invalid) -> Self {
+        let Invalid { line, character, reason, is_cut: _ } = invalid;
+        Self::Json { line, character, reason }
+    }
+}
+
 /// The text of an object that begins at `start`, if it is valid.
-fn validated(text: &[u8], start: Place) -> Result<&str, SourceError> {
+fn validated(text: &[u8], start: Place) -> Result<&str, Invalid> {
     // Positions on the first line are those of the file.
     let place = |line: usize, column: usize| {
         let before = if line <= 1 { start.before } else { 0 };
@@ -59,14 +75,15 @@ fn validated(text: &[u8], start: Place) -> Result<&str, SourceError> {
         let lines = valid.split(|byte| *byte == b'\n');
         let (count, last) = lines.fold((0, 0), |(count, _), line| (count + 1, line.len()));
         let (line, character) = place(count, last + 1);
-        SourceError::Json { line, character, reason: "not valid UTF-8".to_owned(), is_cut: false }
+        let reason = format!("not valid UTF-8 at character {character}");
+        Invalid { line, character, reason, is_cut: false }
     })?;
     serde_json::from_str::<IgnoredAny>(text).map_err(|error| {
         let (line, character) = place(error.line(), error.column());
         let message = error.to_string();
         let reason = message.split(" at line ").next().unwrap_or_default();
         let reason = format!("{reason} at character {character}");
-        SourceError::Json { line, character, reason, is_cut: error.is_eof() }
+        Invalid { line, character, reason, is_cut: error.is_eof() }
     })?;
     Ok(text)
 }
@@ -83,8 +100,7 @@ fn row(
     let malformed = || SourceError::Json {
         line,
         character: start.before + 1,
-        reason: "it cannot be split".to_owned(),
-        is_cut: false,
+        reason: "its members cannot be told apart".to_owned(),
     };
     let members = members(text).ok_or_else(malformed)?;
     let columns = schema.columns();
@@ -116,14 +132,18 @@ fn row(
 /// Converts the text of a valid JSON value to the value of a cell.
 fn value(column: &Column, text: &str, line: u64) -> Result<Value, SourceError> {
     let name = || column.name.clone();
-    let refused =
-        |expected| SourceError::Value { line, column: name(), expected, found: quoted(text) };
+    let refused = |expected| SourceError::Value {
+        at: At::Line(line),
+        column: name(),
+        expected,
+        found: quoted(text),
+    };
     if text == "null" {
         if column.nullable {
             return Ok(Value::Null);
         }
         let (declared, remedy) = (declared(column), "fill it in, or make the column nullable");
-        return Err(SourceError::Null { line, column: name(), declared, remedy });
+        return Err(SourceError::Null { at: At::Line(line), column: name(), declared, remedy });
     }
     let number = text.starts_with(|c: char| c == '-' || c.is_ascii_digit());
     let string = || serde_json::from_str::<String>(text).ok();

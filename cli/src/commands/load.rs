@@ -9,15 +9,13 @@ use std::{
 
 use clap::{Args, ValueEnum};
 use indicatif::{ProgressBar, ProgressDrawTarget, ProgressStyle};
-use opaque_client::{Client, Event, OnEvent, Rows, RowsBuilder, terminal::escaped};
+use opaque_client::{Client, Event, OnEvent, Place, Rows, RowsBuilder, terminal::escaped};
 use opaque_fetch::{Request, Source};
 use opaque_pir::{
     cost::Link,
     index::{TableFigures, Weight},
 };
-use opaque_source::{
-    Bent, Delimiter, Dialect, Input, Mark, Null, Quotes, Reader, Settings, SourceError,
-};
+use opaque_source::{Delimiter, Dialect, Input, Mark, Null, Quotes, Reader, Settings, SourceError};
 use opaque_store::Settings as StoreSettings;
 
 use super::costs;
@@ -183,7 +181,8 @@ pub(crate) async fn run(client: &Client, arguments: Arguments) -> Result<(), Fai
     let (total, bent) = (rows.len(), rows.bent());
     bar.stage("checking", "{msg:<10} {spinner}");
     let figures = tokio::task::block_in_place(|| rows.figures()).inspect_err(|_| bar.clear())?;
-    let longest = rows.longest().map_or_else(|| "?".to_owned(), |place| place.to_string());
+    let longest =
+        rows.longest().map_or_else(|| "?".to_owned(), |place| escaped(&place.to_string()));
     if let Some(figures) = figures.as_ref().filter(|figures| figures.weight() > Weight::Usual) {
         bar.0.suspend(|| consent(figures, &longest, yes)).inspect_err(|_| bar.clear())?;
     }
@@ -288,13 +287,14 @@ fn consent(figures: &TableFigures, longest: &str, yes: bool) -> Result<(), Failu
 }
 
 /// The effect of `--lenient-quotes`.
-fn leniency(bent: Option<Bent>) -> String {
+fn leniency(bent: Option<(u64, Place)>) -> String {
     match bent {
         None => "no record needed --lenient-quotes".to_owned(),
-        Some(Bent { records, first_line }) => format!(
-            "records that only --lenient-quotes accepts: {}, the first on line {first_line}; their quotes are never \
+        Some((records, first)) => format!(
+            "records that only --lenient-quotes accepts: {}, the first on {}; their quotes are never \
              closed, or text follows them",
-            count(records)
+            count(records),
+            escaped(&first.to_string())
         ),
     }
 }
