@@ -19,7 +19,7 @@ use opaque_proto::v1::{
     LoadCommit, LoadHeader, LoadRequest, LoadResponse, LoadStage, Loaded, RowBatch, load_request,
     load_response,
 };
-use opaque_source::{Bent, Encoded, Reader};
+use opaque_source::{At, Bent, Encoded, Reader};
 use tokio::time::timeout;
 use tonic::Status;
 
@@ -43,15 +43,16 @@ pub struct Rows {
     bytes: u64,
     longest: Longest,
     files: Vec<String>,
-    bent: Option<Bent>,
+    /// Number of records, and the first: its file's number and its place there.
+    bent: Option<(u64, usize, At)>,
 }
 
 /// The longest row so far.
 #[derive(Clone, Copy, Default)]
 struct Longest {
     bytes: usize,
-    /// The number of the file, and the line on which the row begins.
-    place: Option<(usize, u64)>,
+    /// The number of the file, and the place in it.
+    place: Option<(usize, At)>,
 }
 
 /// Where a row begins.
@@ -59,16 +60,16 @@ struct Longest {
 pub struct Place {
     /// The file, if the rows come from several.
     pub file: Option<String>,
-    /// The line, counted from 1.
-    pub line: u64,
+    /// The place in the file.
+    pub at: At,
 }
 
 impl fmt::Display for Place {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        let Self { file, line } = self;
+        let Self { file, at } = self;
         match file {
-            Some(file) => write!(f, "line {line} of {file}"),
-            None => write!(f, "line {line}"),
+            Some(file) => write!(f, "{at} of {file}"),
+            None => write!(f, "{at}"),
         }
     }
 }
@@ -104,10 +105,10 @@ impl Rows {
         self.rows == 0
     }
 
-    /// Number of records, headers included, that only the lenient parser accepts, and the line of
-    /// the first.
-    pub fn bent(&self) -> Option<Bent> {
-        self.bent
+    /// Number of records, headers included, that only the lenient parser accepts, and where the
+    /// first of them begins.
+    pub fn bent(&self) -> Option<(u64, Place)> {
+        self.bent.map(|(records, file, at)| (records, self.place(file, at)))
     }
 
     /// Total bytes of all encoded rows.
@@ -118,9 +119,12 @@ impl Rows {
     /// Where the longest row begins, or the first of them if several are equally long. `None` if
     /// the rows do not come from a file.
     pub fn longest(&self) -> Option<Place> {
-        let (file, line) = self.longest.place?;
+        self.longest.place.map(|(file, at)| self.place(file, at))
+    }
+
+    fn place(&self, file: usize, at: At) -> Place {
         let file = self.files.get(file).filter(|_| self.files.len() > 1).cloned();
-        Some(Place { file, line })
+        Place { file, at }
     }
 
     /// The table's costs for the nodes, computed with the planner that the nodes use. The nodes
@@ -184,12 +188,13 @@ impl RowsBuilder {
             let fault = |source| Error::Source { path: (&path).into(), source: Box::new(source) };
             let row = row.map_err(fault)?;
             let reader = encoded.reader();
-            self.add(row, Some(reader.line()));
+            self.add(row, Some(reader.at()));
             on_bytes(reader.bytes_read(), reader.total_bytes());
         }
         if let Some(Bent { records, first_line }) = encoded.reader().bent() {
-            let bent = self.done.bent.get_or_insert(Bent { records: 0, first_line });
-            bent.records += records;
+            let file = self.done.files.len().saturating_sub(1);
+            let bent = self.done.bent.get_or_insert((0, file, At::Line(first_line)));
+            bent.0 += records;
         }
         self.encoded = Some(encoded);
         Ok(self)
@@ -215,11 +220,11 @@ impl RowsBuilder {
         done
     }
 
-    /// Adds an encoded row and its line in the file.
-    fn add(&mut self, row: Vec<u8>, line: Option<u64>) {
+    /// Adds an encoded row and its place in the file.
+    fn add(&mut self, row: Vec<u8>, at: Option<At>) {
         if row.len() > self.done.longest.bytes {
             let file = self.done.files.len().saturating_sub(1);
-            let place = line.map(|line| (file, line));
+            let place = at.map(|at| (file, at));
             self.done.longest = Longest { bytes: row.len(), place };
         }
         self.done.rows += 1;

@@ -13,6 +13,9 @@ const LOOK: Duration = Duration::from_secs(10);
 
 /// Repeats `look` until it returns a value. Returns that value with the time that it took.
 ///
+/// `what` is a sentence that is true once there is a value. It completes the error "still waiting
+/// until ...".
+///
 /// A failed attempt does not end the wait, since an API server may just be restarting. The last
 /// failure is reported when `limit` is over.
 pub async fn until<T, F, L>(what: &str, limit: Duration, mut look: L) -> Result<(T, Duration)>

@@ -131,7 +131,9 @@ async fn maps_go_from_proposed_to_active_or_are_rejected() -> Result<()> {
     make_map(&control_plane, 3).await?;
     let early = cluster.propose(load("t", 1), 1, NOW).await;
     assert!(matches!(early, Err(CoordinationError::NotInitialized)));
+    assert_eq!(cluster.leader().await?, None, "a map alone has no leader");
     let lead = cluster.try_lead("a").await?.unwrap();
+    assert_eq!(cluster.leader().await?.map(|leader| leader.node).as_deref(), Some("a"));
     let first = cluster.initialize(shards(5)).await?;
     assert_eq!((first.generation, first.shards.count()), (1, 3), "the operator's shards count");
     assert_eq!(cluster.initialize(shards(5)).await?, first);

@@ -9,7 +9,7 @@ use std::time::Duration;
 use clap::builder::TypedValueParser;
 use clap::{Parser, ValueEnum, value_parser};
 use opaque_ops::drain;
-use opaque_pir::machine::Kernels;
+use opaque_pir::machine::{Kernels, ScanKernel};
 use thiserror::Error;
 
 /// Stands for all clients in `--loader`.
@@ -242,6 +242,13 @@ fn kernels(name: &str) -> Result<Kernels, ConfigError> {
     Kernels::from_name(name).ok_or(ConfigError::Kernel)
 }
 
+/// The kernels that this CPU supports, slowest first: `scalar, avx2 or amx`.
+fn supported() -> String {
+    let mut names: Vec<_> = ScanKernel::available().map(ScanKernel::name).collect();
+    let last = names.pop().unwrap_or_default();
+    if names.is_empty() { last.to_owned() } else { format!("{} or {last}", names.join(", ")) }
+}
+
 /// Where the nodes coordinate.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub enum Backend {
@@ -329,7 +336,10 @@ pub enum ConfigError {
     #[error("use a directory, or kubernetes://NAMESPACE/CLUSTER")]
     Coordination,
     /// The kernel does not exist, or this CPU does not support it.
-    #[error("this CPU does not support it: use scalar, or set neither --kernel nor OPAQUE_KERNEL")]
+    #[error(
+        "this CPU has no such kernel: use {}, or set neither --kernel nor OPAQUE_KERNEL for the fastest",
+        supported()
+    )]
     Kernel,
 }
 
@@ -364,7 +374,7 @@ mod tests {
     fn a_malformed_value_is_shown_with_what_to_write() {
         for (flag, value, advice) in [
             ("--coordination", "kubernetes://prod", "kubernetes://NAMESPACE/CLUSTER"),
-            ("--kernel", "none", "use scalar"),
+            ("--kernel", "none", format!("use {}, or set neither", supported()).as_str()),
         ] {
             let arguments = ["opaque-node", "--name=n", "--shard=0", "--shards=1", flag, value];
             let text = Args::try_parse_from(arguments).err().unwrap().to_string();

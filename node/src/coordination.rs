@@ -209,7 +209,8 @@ impl Default for Rhythm {
 
 /// The state that one node reports to the others. Unknown fields are ignored, so that nodes of two
 /// versions understand each other.
-#[derive(Debug, Clone, Default, PartialEq, Eq, Serialize, Deserialize)]
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+#[cfg_attr(test, derive(Default))]
 pub struct MemberRecord {
     /// Name of the node, unique in the cluster: letters, digits, `-`, `_` and `.`.
     pub node: String,

@@ -102,34 +102,44 @@ impl Default for Metrics {
 impl Metrics {
     /// A registry with these counts.
     pub fn registry(&self) -> Registry {
+        // A metric that is not registered here does not compile.
+        let Self {
+            queries,
+            seconds,
+            loads,
+            peer_failures,
+            connections_closed,
+            requests_refused,
+            answers_unread,
+        } = self;
         let mut registry = Registry::with_prefix("opaque_node");
-        registry.register("queries", "Private lookups by outcome", self.queries.clone());
+        registry.register("queries", "Private lookups by outcome", queries.clone());
         registry.register_with_unit(
             "query_duration",
             "Duration of answered lookups by stage; scan and hint are those of the slowest shard",
             Unit::Seconds,
-            self.seconds.clone(),
+            seconds.clone(),
         );
-        registry.register("loads", "Loads by outcome", self.loads.clone());
+        registry.register("loads", "Loads by outcome", loads.clone());
         registry.register(
             "peer_failures",
             "Failed calls to replicas, by kind; each is retried at another replica",
-            self.peer_failures.clone(),
+            peer_failures.clone(),
         );
         registry.register(
             "connections_closed",
             "Connections that this node closed, by reason",
-            self.connections_closed.clone(),
+            connections_closed.clone(),
         );
         registry.register(
             "requests_refused",
             "Requests of clients that were refused before their body was read, by reason",
-            self.requests_refused.clone(),
+            requests_refused.clone(),
         );
         registry.register(
             "answers_unread",
             "Answers that were dropped because the other side did not read them",
-            self.answers_unread.clone(),
+            answers_unread.clone(),
         );
         registry
     }

@@ -103,9 +103,11 @@ impl Greeter for Nobody {
     }
 }
 
-/// A coordination whose state can be out of reach: calls fail, and the watch shows nothing new.
+/// A coordination that a test can put out of reach with `away`.
 pub(crate) struct Interrupted {
+    /// Where the state is, also while it is out of reach.
     pub(crate) files: FileCoordination,
+    /// While this is set, calls fail and the watch shows nothing new.
     pub(crate) away: AtomicBool,
     /// Whether the next proposal succeeds but returns an error.
     pub(crate) loses_answer: AtomicBool,

@@ -24,7 +24,6 @@ const T: i64 = PLAINTEXT_MODULUS as i64;
 /// Lookups of one measurement. The draw of a secret moves a lookup's own deviation by 2 %.
 const LOOKUPS: u32 = 24;
 
-/// The smallest buckets, so that even the largest C is 256 MiB: whitened, as a table's are.
 impl Index {
     /// The errors of `c' − H'·s` over all rows of some lookups, in units of 1/t.
     fn errors(&self, bits: u32, lookups: u32, rng: &mut StdRng) -> Vec<f64> {

@@ -15,7 +15,7 @@ use crate::settings::{Null, Settings, declared};
 use crate::shown::quoted;
 use crate::tokens::{Bent, Record, TokenError, Tokenizer};
 use crate::values::{Field, Refused, value};
-use crate::{MAX_RECORD_BYTES, SourceError};
+use crate::{At, MAX_RECORD_BYTES, SourceError};
 
 /// Typed rows of delimited text, in file order.
 pub(crate) struct CsvRows {
@@ -153,11 +153,11 @@ fn cell(
             Refused::Utf8 => SourceError::Utf8 { line, column: name },
             Refused::Null => {
                 let (declared, remedy) = (declared(column), null.remedy());
-                SourceError::Null { line, column: name, declared, remedy }
+                SourceError::Null { at: At::Line(line), column: name, declared, remedy }
             }
             Refused::Form(expected) => {
                 let found = quoted(&String::from_utf8_lossy(text));
-                SourceError::Value { line, column: name, expected, found }
+                SourceError::Value { at: At::Line(line), column: name, expected, found }
             }
         }
     })

@@ -5,7 +5,7 @@ use std::collections::HashMap;
 use opaque_pir::layout::MAX_ROW_BYTES;
 use opaque_pir::table::{Role, Schema, Value, encode_row};
 
-use crate::{Reader, SourceError};
+use crate::{At, Reader, SourceError};
 
 /// Encoded rows of one or several files of a table, in the files' order. No row exceeds the size
 /// limit, and no two rows have the same KEY value. Iteration ends after the first error.
@@ -18,7 +18,7 @@ impl Encoded {
     /// Encodes the rows of `reader`.
     pub fn new(reader: Reader) -> Self {
         let mut keys = UniqueKeys::new(reader.schema());
-        keys.begin_file(reader.name());
+        keys.begin_file(reader.name(), reader.at());
         Self { reader, keys }
     }
 
@@ -26,7 +26,7 @@ impl Encoded {
     /// of the earlier files.
     pub fn followed_by(self, reader: Reader) -> Self {
         let mut keys = self.keys;
-        keys.begin_file(reader.name());
+        keys.begin_file(reader.name(), reader.at());
         Self { reader, keys }
     }
 
@@ -36,15 +36,15 @@ impl Encoded {
     }
 
     fn encode(&mut self, values: &[Value]) -> Result<Vec<u8>, SourceError> {
-        let line = self.reader.line();
+        let at = self.reader.at();
         let row = encode_row(self.reader.schema(), values)
-            .map_err(|source| SourceError::Row { line, source })?;
+            .map_err(|source| SourceError::Row { at, source })?;
         if row.len() > MAX_ROW_BYTES {
-            return Err(SourceError::RowTooLarge { line, bytes: row.len() });
+            return Err(SourceError::RowTooLarge { at, bytes: row.len() });
         }
-        if let Some((column, first_line, first_file)) = self.keys.insert(values, line) {
+        if let Some((column, first, first_file)) = self.keys.insert(values, at.number()) {
             let column = column.to_owned();
-            return Err(SourceError::DuplicateKey { column, line, first_line, first_file });
+            return Err(SourceError::DuplicateKey { column, at, first, first_file });
         }
         Ok(row)
     }
@@ -63,12 +63,20 @@ impl Iterator for Encoded {
 /// only after it has all rows, and it does not know their lines.
 struct UniqueKeys {
     /// Position and name of each KEY column, and a map from a value's digest to its place. A place
-    /// is the line if all files are put one after another.
+    /// is the line, or the number of the row, if all files are put one after another.
     columns: Vec<(usize, String, HashMap<[u8; 16], u64>)>,
-    /// The names of the files, and the number of lines before each.
-    files: Vec<(String, u64)>,
+    files: Vec<Begun>,
     /// The last place.
     place: u64,
+}
+
+/// A file that has begun.
+struct Begun {
+    name: String,
+    /// Number of lines or rows before it.
+    before: u64,
+    /// A place in it, which shows what is counted there.
+    at: At,
 }
 
 impl UniqueKeys {
@@ -79,15 +87,15 @@ impl UniqueKeys {
         Self { columns: keys.collect(), files: Vec::new(), place: 0 }
     }
 
-    fn begin_file(&mut self, name: &str) {
-        self.files.push((name.to_owned(), self.place));
+    fn begin_file(&mut self, name: &str, at: At) {
+        self.files.push(Begun { name: name.to_owned(), before: self.place, at });
     }
 
-    /// Adds a row. Returns the column whose value is a duplicate, the line of the first occurrence,
-    /// and the file if it is an earlier one.
-    fn insert(&mut self, values: &[Value], line: u64) -> Option<(&str, u64, Option<String>)> {
-        let before = self.files.last().map_or(0, |(_, before)| *before);
-        self.place = before + line;
+    /// Adds the row with this number or on this line. Returns the column whose value is a
+    /// duplicate, the place of the first occurrence, and the file if it is an earlier one.
+    fn insert(&mut self, values: &[Value], number: u64) -> Option<(&str, At, Option<String>)> {
+        let before = self.files.last()?.before;
+        self.place = before + number;
         for (position, name, places) in &mut self.columns {
             let key = values.get(*position).map(Value::search_key).unwrap_or_default();
             // Half of BLAKE3's output. It is infeasible to find two values with the same digest.
@@ -95,10 +103,9 @@ impl UniqueKeys {
                 continue;
             };
             if let Some(first) = places.insert(digest, self.place) {
-                let file = self.files.iter().rev().find(|(_, before)| *before < first);
-                let (file, start) = file.map_or(("", 0), |(name, start)| (name, *start));
-                let earlier = (start != before).then(|| file.to_owned());
-                return Some((name, first - start, earlier));
+                let file = self.files.iter().rev().find(|file| file.before < first)?;
+                let earlier = (file.before != before).then(|| file.name.clone());
+                return Some((name, file.at.with(first - file.before), earlier));
             }
         }
         None

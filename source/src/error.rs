@@ -6,6 +6,7 @@ use opaque_pir::layout::MAX_ROW_BYTES;
 use opaque_pir::table::{MAX_COLUMNS, RowError};
 use thiserror::Error;
 
+use crate::At;
 use crate::HeaderMismatch;
 use crate::settings::Limit;
 use crate::shown::Names;
@@ -104,10 +105,10 @@ pub enum SourceError {
         mismatch: Box<HeaderMismatch>,
     },
     /// A value exceeds a limit that the schema declares.
-    #[error("line {line}, column {column}: expected {limit}")]
+    #[error("{at}, column {column}: expected {limit}")]
     Limit {
-        /// Line on which the row begins.
-        line: u64,
+        /// Where the row begins.
+        at: At,
         /// The column.
         column: String,
         /// The limit.
@@ -243,10 +244,10 @@ pub enum SourceError {
         column: String,
     },
     /// A field is NULL in a column that does not allow NULL.
-    #[error("line {line}, column {column}: NULL, but the column is {declared}; {remedy}")]
+    #[error("{at}, column {column}: NULL, but the column is {declared}; {remedy}")]
     Null {
-        /// Line on which the field begins.
-        line: u64,
+        /// Where the field begins.
+        at: At,
         /// The column.
         column: String,
         /// `a KEY` or `NOT NULL`.
@@ -255,10 +256,10 @@ pub enum SourceError {
         remedy: &'static str,
     },
     /// A field is not a valid value of its column.
-    #[error("line {line}, column {column}: expected {expected}, found {found}")]
+    #[error("{at}, column {column}: expected {expected}, found {found}")]
     Value {
-        /// Line on which the field begins.
-        line: u64,
+        /// Where the field begins.
+        at: At,
         /// The column.
         column: String,
         /// The accepted values.
@@ -279,17 +280,15 @@ pub enum SourceError {
         /// The quote that opens its last field.
         quote: Option<Position>,
     },
-    /// A row is not a JSON object.
-    #[error("line {line}: expected a JSON object: {reason}")]
+    /// The text is not JSON, or not objects one after another or in one array.
+    #[error("line {line}: cannot read the JSON: {reason}")]
     Json {
         /// The line.
         line: u64,
         /// Position in the line, counted from 1.
         character: usize,
-        /// Position and reason.
+        /// What is wrong.
         reason: String,
-        /// Whether the text ends too early.
-        is_cut: bool,
     },
     /// An object has keys that do not name columns.
     #[error(
@@ -316,33 +315,33 @@ pub enum SourceError {
         column: String,
     },
     /// A row does not fit the schema.
-    #[error("line {line}: {source}")]
+    #[error("{at}: {source}")]
     Row {
-        /// Line of the row.
-        line: u64,
+        /// Place of the row.
+        at: At,
         /// The reason.
         source: RowError,
     },
     /// A row is larger than the largest bucket.
-    #[error("line {line}: the row takes {bytes} bytes; a row may take at most {MAX_ROW_BYTES}")]
+    #[error("{at}: the row takes {bytes} bytes; a row may take at most {MAX_ROW_BYTES}")]
     RowTooLarge {
-        /// Line of the row.
-        line: u64,
+        /// Place of the row.
+        at: At,
         /// Encoded size of the row in bytes.
         bytes: usize,
     },
     /// A value of a KEY column occurs twice.
     #[error(
-        "line {line}, column {column}: duplicates the value of line {first_line}{}, but {column} is a KEY",
+        "{at}, column {column}: duplicates the value of {first}{}, but {column} is a KEY",
         of_file(first_file.as_deref())
     )]
     DuplicateKey {
         /// The column.
         column: String,
-        /// Line of the second row.
-        line: u64,
-        /// Line of the first row.
-        first_line: u64,
+        /// Place of the second row.
+        at: At,
+        /// Place of the first row.
+        first: At,
         /// The file of the first row, if it is another one.
         first_file: Option<String>,
     },
@@ -404,11 +403,11 @@ impl SourceError {
                 "the columns given for {path} do not fit the schema:{}",
                 mismatch.for_status()
             ),
-            Self::Value { line, column, expected, found: _ } => {
-                format!("line {line}, column {column}: expected {expected}")
+            Self::Value { at, column, expected, found: _ } => {
+                format!("{at}, column {column}: expected {expected}")
             }
-            Self::Json { line, character, reason: _, is_cut: _ } => {
-                format!("line {line}: expected a JSON object; see character {character}")
+            Self::Json { line, character, reason: _ } => {
+                format!("line {line}: cannot read the JSON; see character {character}")
             }
             Self::Keys { line, unknown: _, count, expected } => {
                 format!(
@@ -435,7 +434,7 @@ impl SourceError {
             | Self::NotCsv { path: _, found: _, remedy: _ }
             | Self::Page { path: _ }
             | Self::TooManyColumns { path: _ }
-            | Self::Limit { line: _, column: _, limit: _ }
+            | Self::Limit { at: _, column: _, limit: _ }
             | Self::Empty { path: _ }
             | Self::Unclosed { quote: _ }
             | Self::Followed { quote: _, closed: _, remedy: _ }
@@ -444,14 +443,12 @@ impl SourceError {
             | Self::NoParquet { path: _ }
             | Self::ParquetColumn { path: _, column: _, found: _, expected: _ }
             | Self::Utf8 { line: _, column: _ }
-            | Self::Null { line: _, column: _, declared: _, remedy: _ }
+            | Self::Null { at: _, column: _, declared: _, remedy: _ }
             | Self::TooLong { line: _, limit: _, quote: _ }
             | Self::Repeated { line: _, column: _ }
-            | Self::Row { line: _, source: _ }
-            | Self::RowTooLarge { line: _, bytes: _ }
-            | Self::DuplicateKey { column: _, line: _, first_line: _, first_file: _ } => {
-                self.to_string()
-            }
+            | Self::Row { at: _, source: _ }
+            | Self::RowTooLarge { at: _, bytes: _ }
+            | Self::DuplicateKey { column: _, at: _, first: _, first_file: _ } => self.to_string(),
         }
     }
 }

@@ -14,12 +14,12 @@ use serde::de::IgnoredAny;
 
 use self::members::members;
 use self::objects::{Objects, Place};
-use crate::SourceError;
 use crate::input::Bytes;
 use crate::names::Names;
 use crate::settings::{Settings, declared};
 use crate::shown::{self, quoted};
 use crate::values::whole;
+use crate::{At, SourceError};
 
 /// Typed rows of a JSON file, in file order.
 pub(crate) struct JsonRows {
@@ -50,6 +50,22 @@ impl JsonRows {
     }
 }
 
+/// Why the text of an object is not valid.
+struct Invalid {
+    line: u64,
+    character: usize,
+    reason: String,
+    /// Whether the text is valid as far as it goes.
+    is_cut: bool,
+}
+
+impl From<Invalid> for SourceError {
+    fn from(invalid: Invalid) -> Self {
+        let Invalid { line, character, reason, is_cut: _ } = invalid;
+        Self::Json { line, character, reason }
+    }
+}
+
 /// The members of the objects of a JSON file, as text.
 pub(crate) struct JsonMembers(Objects);
 
@@ -72,14 +88,13 @@ fn split(text: &[u8], start: Place) -> Result<Vec<(String, &str)>, SourceError> 
     let malformed = || SourceError::Json {
         line: start.line,
         character: start.before + 1,
-        reason: "it cannot be split".to_owned(),
-        is_cut: false,
+        reason: "its members cannot be told apart".to_owned(),
     };
     members(validated(text, start)?).ok_or_else(malformed)
 }
 
 /// The text of an object that begins at `start`, if it is valid.
-fn validated(text: &[u8], start: Place) -> Result<&str, SourceError> {
+fn validated(text: &[u8], start: Place) -> Result<&str, Invalid> {
     // Positions on the first line are those of the file.
     let place = |line: usize, column: usize| {
         let before = if line <= 1 { start.before } else { 0 };
@@ -90,14 +105,15 @@ fn validated(text: &[u8], start: Place) -> Result<&str, SourceError> {
         let lines = valid.split(|byte| *byte == b'\n');
         let (count, last) = lines.fold((0, 0), |(count, _), line| (count + 1, line.len()));
         let (line, character) = place(count, last + 1);
-        SourceError::Json { line, character, reason: "not valid UTF-8".to_owned(), is_cut: false }
+        let reason = format!("not valid UTF-8 at character {character}");
+        Invalid { line, character, reason, is_cut: false }
     })?;
     serde_json::from_str::<IgnoredAny>(text).map_err(|error| {
         let (line, character) = place(error.line(), error.column());
         let message = error.to_string();
         let reason = message.split(" at line ").next().unwrap_or_default();
         let reason = format!("{reason} at character {character}");
-        SourceError::Json { line, character, reason, is_cut: error.is_eof() }
+        Invalid { line, character, reason, is_cut: error.is_eof() }
     })?;
     Ok(text)
 }
@@ -141,14 +157,18 @@ fn row(
 /// Converts the text of a valid JSON value to the value of a cell.
 fn value(column: &Column, text: &str, line: u64) -> Result<Value, SourceError> {
     let name = || column.name.clone();
-    let refused =
-        |expected| SourceError::Value { line, column: name(), expected, found: quoted(text) };
+    let refused = |expected| SourceError::Value {
+        at: At::Line(line),
+        column: name(),
+        expected,
+        found: quoted(text),
+    };
     if text == "null" {
         if column.nullable {
             return Ok(Value::Null);
         }
         let (declared, remedy) = (declared(column), "fill it in, or make the column nullable");
-        return Err(SourceError::Null { line, column: name(), declared, remedy });
+        return Err(SourceError::Null { at: At::Line(line), column: name(), declared, remedy });
     }
     let number = text.starts_with(|c: char| c == '-' || c.is_ascii_digit());
     let string = || serde_json::from_str::<String>(text).ok();

@@ -18,6 +18,7 @@
 //! addition to the digests of KEY values.
 #![forbid(unsafe_code)]
 
+mod at;
 pub mod csv_rows;
 pub mod dialect;
 pub mod encoded;
@@ -38,6 +39,7 @@ pub mod survey;
 pub mod tokens;
 mod values;
 
+pub use at::At;
 pub use dialect::Detected;
 pub use encoded::Encoded;
 pub use error::SourceError;

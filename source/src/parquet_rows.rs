@@ -29,12 +29,12 @@ use parquet::record::{Field, Row};
 use parquet::schema::types::Type;
 
 use self::types::{Kind, converted};
-use crate::SourceError;
 use crate::header::matched;
 use crate::input::Bytes;
 use crate::names::Names;
 use crate::settings::{Settings, declared};
 use crate::shown::quoted;
+use crate::{At, SourceError};
 
 /// Typed rows of a Parquet file, in file order.
 pub(crate) struct ParquetRows {
@@ -117,7 +117,7 @@ impl ParquetRows {
         self.row += 1;
         let fields: Vec<&Field> = fields(&row);
         let cells = self.columns.iter().map(|reader| {
-            cell(reader, fields.get(reader.at).copied().unwrap_or(&Field::Null), self.row)
+            cell(reader, fields.get(reader.at).copied().unwrap_or(&Field::Null), At::Row(self.row))
         });
         cells.collect::<Result<_, _>>().map(Some)
     }
@@ -147,16 +147,16 @@ fn fields(row: &Row) -> Vec<&Field> {
     row.get_column_iter().map(|(_, field)| field).collect()
 }
 
-fn cell(reader: &ColumnReader, field: &Field, line: u64) -> Result<Value, SourceError> {
+fn cell(reader: &ColumnReader, field: &Field, at: At) -> Result<Value, SourceError> {
     let ColumnReader { column, kind, at: _ } = reader;
     let name = || column.name.clone();
     let value = converted(field, *kind, column.column_type).map_err(|expected| {
         let found = quoted(&nested::shown(field));
-        SourceError::Value { line, column: name(), expected, found }
+        SourceError::Value { at, column: name(), expected, found }
     })?;
     if value == Value::Null && !column.nullable {
         let (declared, remedy) = (declared(column), "fill it in, or make the column nullable");
-        return Err(SourceError::Null { line, column: name(), declared, remedy });
+        return Err(SourceError::Null { at, column: name(), declared, remedy });
     }
     Ok(value)
 }

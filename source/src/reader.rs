@@ -4,7 +4,6 @@ use std::path::Path;
 
 use opaque_pir::table::{Schema, Value};
 
-use crate::SourceError;
 use crate::csv_rows::CsvRows;
 use crate::dialect::Detected;
 use crate::input::{Input, Parts, Progress};
@@ -14,6 +13,7 @@ use crate::parquet_rows::ParquetRows;
 use crate::sample::sample;
 use crate::settings::{Format, Null, Settings};
 use crate::tokens::Bent;
+use crate::{At, SourceError};
 
 /// Typed rows of a file, in file order. Iteration ends after the first error.
 pub struct Reader {
@@ -92,13 +92,13 @@ impl Reader {
         self.progress.total_bytes()
     }
 
-    /// The line on which the most recently returned row begins. For Parquet, the number of the row.
-    pub fn line(&self) -> u64 {
+    /// The place of the most recently returned row.
+    pub fn at(&self) -> At {
         match &self.rows {
-            Rows::Csv(rows) => rows.line(),
-            Rows::Json(rows) => rows.line(),
+            Rows::Csv(rows) => At::Line(rows.line()),
+            Rows::Json(rows) => At::Line(rows.line()),
             #[cfg(feature = "parquet")]
-            Rows::Parquet(rows) => rows.row(),
+            Rows::Parquet(rows) => At::Row(rows.row()),
         }
     }
 
@@ -126,8 +126,8 @@ impl Reader {
     fn within_limits(&self, row: Vec<Value>) -> Result<Vec<Value>, SourceError> {
         let Some((at, limit)) = self.settings.beyond(&row) else { return Ok(row) };
         let column = self.schema.columns().get(at).map(|column| column.name.clone());
-        let (line, column) = (self.line(), column.unwrap_or_default());
-        Err(SourceError::Limit { line, column, limit })
+        let (at, column) = (self.at(), column.unwrap_or_default());
+        Err(SourceError::Limit { at, column, limit })
     }
 
     /// The table's schema.

@@ -308,8 +308,9 @@ impl Layout {
         bytes: crate::input::Bytes,
         settings: &Settings,
     ) -> Result<CsvRows, SourceError> {
+        let is_named = self.is_named();
         let columns: Vec<_> = self.names.into_iter().map(|name| (name, ColumnType::Text)).collect();
-        let (schema, columns) = schema_of(&path, &columns, self.is_named())?;
+        let (schema, columns) = schema_of(&path, &columns, is_named)?;
         let settings = Settings { dialect: self.dialect, columns, ..settings.clone() };
         CsvRows::open(path, sample, bytes, &schema, &settings)
     }

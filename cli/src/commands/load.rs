@@ -11,12 +11,12 @@ use std::{
 };
 
 use clap::Args;
-use opaque_client::{Rows, RowsBuilder, ddl::Declaration, terminal::escaped};
+use opaque_client::{Place, Rows, RowsBuilder, ddl::Declaration, terminal::escaped};
 use opaque_pir::{
     cost::Link,
     index::{Forecast, TableFigures, Weight},
 };
-use opaque_source::{Bent, Format, Quotes, Reader, Settings};
+use opaque_source::{Format, Quotes, Reader, Settings};
 
 pub(super) use self::{
     bar::Bar,
@@ -125,7 +125,8 @@ pub(crate) async fn run(connection: &Connection, arguments: Arguments) -> Result
     let (total, bent) = (rows.len(), rows.bent());
     bar.stage("checking", "{msg:<10} {spinner}");
     let forecast = tokio::task::block_in_place(|| rows.forecast()).inspect_err(|_| bar.clear())?;
-    let longest = rows.longest().map_or_else(|| "?".to_owned(), |place| place.to_string());
+    let longest =
+        rows.longest().map_or_else(|| "?".to_owned(), |place| escaped(&place.to_string()));
     let Some(client) = client else {
         bar.clear();
         return preview(&rows, forecast.as_ref(), link, &longest);
@@ -251,13 +252,14 @@ fn consent(figures: &TableFigures, longest: &str, yes: bool) -> Result<(), Failu
 }
 
 /// The effect of `--lenient-quotes`.
-fn leniency(bent: Option<Bent>) -> String {
+fn leniency(bent: Option<(u64, Place)>) -> String {
     match bent {
         None => "no record needed --lenient-quotes".to_owned(),
-        Some(Bent { records, first_line }) => format!(
-            "records that only --lenient-quotes accepts: {}, the first on line {first_line}; their quotes are never \
+        Some((records, first)) => format!(
+            "records that only --lenient-quotes accepts: {}, the first on {}; their quotes are never \
              closed, or text follows them",
-            count(records)
+            count(records),
+            escaped(&first.to_string())
         ),
     }
 }

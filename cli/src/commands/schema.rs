@@ -72,7 +72,7 @@ fn text(proposal: &Proposal, forecast: Option<&Forecast>, link: Link) -> String 
         );
     }
     text.push('\n');
-    if surveyed.has_header == Some(false) {
+    if !surveyed.is_named {
         text += "-- The files have no header: load them with --no-header.\n";
     }
     for (name, found) in &surveyed.skipped {

@@ -11,6 +11,9 @@ use serde::{Deserialize, Serialize};
 #[x_kube(
     validation = Rule::new("!has(self.columns) || !has(self.header) || !self.header").message(
         "columns name the fields of a file without a header: header must not be true"
+    ),
+    validation = Rule::new("(!has(self.delimiter) || !has(self.quote) || self.delimiter != self.quote) && (!has(self.delimiter) || !has(self.comment) || self.delimiter != self.comment) && (!has(self.quote) || !has(self.comment) || self.quote == 'none' || self.quote != self.comment)").message(
+        "delimiter, quote and comment must be different characters"
     )
 )]
 pub struct Dialect {

@@ -69,7 +69,7 @@ impl Prepare {
 #[derive(Debug, Clone, Default, PartialEq, Eq, KubeSchema, Serialize, Deserialize)]
 #[serde(rename_all = "camelCase")]
 pub struct PrepareResources {
-    /// Requests by resource name: `cpu`, `memory`.
+    /// Requests by resource name: `cpu`, `memory`, `ephemeral-storage`.
     #[schemars(extend(
         "maxProperties" = 16,
         "additionalProperties" = serde_json::json!({"type": "string", "maxLength": 32})
@@ -80,7 +80,7 @@ pub struct PrepareResources {
     ))]
     pub requests: BTreeMap<String, String>,
 
-    /// Limits by resource name: `cpu`, `memory`.
+    /// Limits by resource name: `cpu`, `memory`, `ephemeral-storage`.
     #[schemars(extend(
         "maxProperties" = 16,
         "additionalProperties" = serde_json::json!({"type": "string", "maxLength": 32})

@@ -96,7 +96,7 @@ pub fn memory(limit: &str, variables: &[(&str, &str)]) -> String {
 /// Applies a Secret.
 pub async fn secret(namespace: &Namespace, name: &str, data: Value) -> Result<()> {
     let secret = json!({
-    "apiVersion": "v1", "kind": "Secret", "metadata": {"name": name}, "stringData": data,
+        "apiVersion": "v1", "kind": "Secret", "metadata": {"name": name}, "stringData": data,
     });
     namespace.apply(&secret.to_string()).await.map(drop)
 }

@@ -67,15 +67,15 @@ pub(crate) async fn admit(client: &Client, deployment: &Value) -> Result<()> {
     Ok(())
 }
 
-/// Repeats a request until it returns something.
+/// Repeats a request until it returns something. `what` is as in [`poll::until`].
 pub(crate) async fn until<T>(what: &str, look: impl AsyncFn() -> Result<Option<T>>) -> Result<T> {
     Ok(poll::until(what, LIMIT, || look()).await?.0)
 }
 
 pub(crate) fn role(namespace: &str, name: &str, rules: Value) -> Value {
     json!({
-    "apiVersion": "rbac.authorization.k8s.io/v1", "kind": "Role",
-    "metadata": {"name": name, "namespace": namespace}, "rules": rules,
+        "apiVersion": "rbac.authorization.k8s.io/v1", "kind": "Role",
+        "metadata": {"name": name, "namespace": namespace}, "rules": rules,
     })
 }
 
@@ -83,9 +83,9 @@ pub(crate) fn role(namespace: &str, name: &str, rules: Value) -> Value {
 pub(crate) fn binding(namespace: &str, role: (&str, &str), account: &str) -> Value {
     let (kind, name) = role;
     json!({
-    "apiVersion": "rbac.authorization.k8s.io/v1", "kind": "RoleBinding",
-    "metadata": {"name": name, "namespace": namespace},
-    "roleRef": {"apiGroup": "rbac.authorization.k8s.io", "kind": kind, "name": name},
-    "subjects": [{"kind": "ServiceAccount", "name": account, "namespace": namespace}],
+        "apiVersion": "rbac.authorization.k8s.io/v1", "kind": "RoleBinding",
+        "metadata": {"name": name, "namespace": namespace},
+        "roleRef": {"apiGroup": "rbac.authorization.k8s.io", "kind": kind, "name": name},
+        "subjects": [{"kind": "ServiceAccount", "name": account, "namespace": namespace}],
     })
 }

@@ -33,7 +33,7 @@ async fn who_may_see_or_edit_a_namespace_may_see_or_edit_what_is_ours_in_it() ->
     ] {
         let account = control_plane.client_as(NAMESPACE, role)?;
         // The controller adds the rules a moment after they are created.
-        until(&format!("{role}: {verb} {resource} {expected}"), async || {
+        until(&format!("whether {role} may {verb} {resource} is {expected}"), async || {
             let allowed = may(&account, NAMESPACE, "opaque.dev", resource, verb).await?;
             Ok((allowed == expected).then_some(()))
         })

@@ -104,8 +104,10 @@ async fn two_clusters(control_plane: &ControlPlane) -> Result<Operator> {
         apply(&client, &cluster).await?;
         let bindings: Api<k8s_openapi::api::rbac::v1::RoleBinding> =
             Api::namespaced(client.clone(), LAB);
-        until("the nodes' rights", async || Ok(bindings.get_opt(&format!("{name}-node")).await?))
-            .await?;
+        until("the nodes' rights are granted", async || {
+            Ok(bindings.get_opt(&format!("{name}-node")).await?)
+        })
+        .await?;
     }
     Ok(operator)
 }
@@ -145,9 +147,11 @@ async fn works_as_a_node(config: &Config, uid: &str) -> Result<()> {
     let member =
         ReplicaState::new(name.into(), 0, client_address, peer_address).record(UnixMillis(1), 1);
     // The authorizer reads Roles a moment after they are written.
-    until("the node's rights", async || Ok(cluster.heartbeat(&member).await.ok())).await?;
+    until("the node's rights are known", async || Ok(cluster.heartbeat(&member).await.ok()))
+        .await?;
     cluster.heartbeat(&member).await?;
-    let lead = until("the lead", async || Ok(cluster.try_lead(name).await.ok().flatten())).await?;
+    let lead =
+        until("the node leads", async || Ok(cluster.try_lead(name).await.ok().flatten())).await?;
     let first = cluster.initialize(Shards::equal(2)?).await?;
     let change = |epoch| Change::Table { table: "loaded".into(), epoch: Some(epoch) };
     let proposed = cluster.propose(change(1), first.generation, NOW).await?;
@@ -166,9 +170,9 @@ async fn works_as_a_node(config: &Config, uid: &str) -> Result<()> {
 async fn allow_all(client: &Client, account: &str) -> Result<()> {
     let name = format!("{account}-all");
     let rules = json!([
-    {"apiGroups": ["opaque.dev"], "resources": ["opaqueshardmaps", "opaqueshardmaps/status"],
-    "verbs": ["*"]},
-    {"apiGroups": ["coordination.k8s.io"], "resources": ["leases"], "verbs": ["*"]},
+        {"apiGroups": ["opaque.dev"], "resources": ["opaqueshardmaps", "opaqueshardmaps/status"],
+            "verbs": ["*"]},
+        {"apiGroups": ["coordination.k8s.io"], "resources": ["leases"], "verbs": ["*"]},
     ]);
     apply(client, &role(LAB, &name, rules)).await?;
     apply(client, &binding(LAB, ("Role", &name), account)).await.map(drop)
@@ -351,7 +355,7 @@ async fn a_job_becomes_no_member(control_plane: &ControlPlane) -> Result<()> {
         job.patch("weather-prepare", &params, &Patch::Merge(&patch)).await.map(drop)
     };
     let report = json!({"annotations": {"opaque.dev/prepare": "{}"}});
-    until("the Job's rights", async || Ok(patch(report.clone()).await.ok())).await?;
+    until("the Job's rights are known", async || Ok(patch(report.clone()).await.ok())).await?;
     for metadata in [
         json!({"labels": {"opaque.dev/cluster": "demo", "opaque.dev/lease": "member"}}),
         json!({"labels": {"opaque.dev/table": null}}),
@@ -370,7 +374,7 @@ async fn accounts_that_are_named_alike_are_left_alone(control_plane: &ControlPla
     apply(&client, &role(LAB, "csi-node", rules)).await?;
     apply(&client, &binding(LAB, ("Role", "csi-node"), "csi-node")).await?;
     let driver = Node { client: control_plane.client_as(LAB, "csi-node")? };
-    until("the driver's rights", async || {
+    until("the driver's rights are known", async || {
         match driver.lease("driver", json!({}), &["example.com/a"]).await {
             Ok(()) => Ok(Some(())),
             Err(kube::Error::Api(status)) if status.code == 403 => {

@@ -151,7 +151,7 @@ async fn assert_checks_can_fail(client: &kube::Client, folder: &TempDir) -> Resu
 /// Schemas of everything that the server serves, including our kinds, which it publishes a moment
 /// later.
 async fn published_schemas(client: &kube::Client) -> Result<TempDir> {
-    let document = until("schemas of our kinds", async || {
+    let document = until("the schemas of our kinds are published", async || {
         let request = http::Request::get("/openapi/v2").body(Vec::new())?;
         let document: Value = client.request(request).await?;
         let ours = ["dev.opaque.v1alpha1.OpaqueCluster", "dev.opaque.v1alpha1.OpaqueTable"];

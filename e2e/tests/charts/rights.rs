@@ -103,7 +103,7 @@ async fn rights_on_kinds_of_other_operators_can_be_left_out() -> Result<()> {
 async fn the_operator_grants_what_nodes_and_jobs_need_and_nothing_it_lacks() -> Result<()> {
     let control_plane = installed(&["watch.namespaces={watched}"]).await?;
     let operator = control_plane.client_as(NAMESPACE, OPERATOR)?;
-    until("the operator's rights", async || {
+    until("the operator's rights are known", async || {
         Ok(may(&operator, "watched", "", "secrets", "list").await?.then_some(()))
     })
     .await?;
@@ -189,7 +189,7 @@ fn needed() -> BTreeSet<String> {
 /// Like [`rights`], once the API server knows them. Its authorizer reads Roles a moment after they
 /// are written.
 async fn some_rights(client: &Client, namespace: &str) -> Result<BTreeSet<String>> {
-    until("the operator's rights", async || {
+    until("the operator's rights are known", async || {
         let found = rights(client, namespace).await?;
         Ok((!found.is_empty()).then_some(found))
     })

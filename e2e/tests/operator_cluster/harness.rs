@@ -176,12 +176,12 @@ impl Test {
 
     pub(super) async fn create_cluster(&self) -> Result<()> {
         self.create::<OpaqueCluster>(json!({
-                    "metadata": {"name": "demo"},
-                    "spec": {
-                        "shards": 2, "replicasPerShard": 2, "clientAuth": {"mode": "none"},
-                        "storage": {"url": "s3://opaque/demo", "secretRef": {"name": "store"}},
-        "podTemplate": {"spec": {"nodeSelector": {"kubernetes.io/os": "linux"}}},
-        },
+            "metadata": {"name": "demo"},
+            "spec": {
+                "shards": 2, "replicasPerShard": 2, "clientAuth": {"mode": "none"},
+                "storage": {"url": "s3://opaque/demo", "secretRef": {"name": "store"}},
+                "podTemplate": {"spec": {"nodeSelector": {"kubernetes.io/os": "linux"}}},
+            },
         }))
         .await
     }

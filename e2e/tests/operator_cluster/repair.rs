@@ -122,12 +122,12 @@ async fn an_object_that_cannot_be_read_says_so() -> Result<()> {
 async fn a_lost_map_is_made_from_what_is_left() -> Result<()> {
     let test = Test::serving("lost-map").await?;
     test.create::<OpaqueTable>(json!({
-            "metadata": {"name": "big-cities"},
-            "spec": {
-                "clusterRef": {"name": "demo"},
-                "schema": {"columns": [{"name": "city", "type": "TEXT", "role": "key"}]},
-    "source": {"configMapRef": {"name": "cities", "key": "cities.csv"}},
-    },
+        "metadata": {"name": "big-cities"},
+        "spec": {
+            "clusterRef": {"name": "demo"},
+            "schema": {"columns": [{"name": "city", "type": "TEXT", "role": "key"}]},
+            "source": {"configMapRef": {"name": "cities", "key": "cities.csv"}},
+        },
     }))
     .await?;
     let before = test.get::<OpaqueShardMap>("demo").await?;
@@ -264,35 +264,35 @@ async fn what_a_cluster_left_is_adopted_by_the_next() -> Result<()> {
 async fn a_cluster_made_again_waits_for_the_one_before() -> Result<()> {
     let test = Test::start("again").await?;
     test.create::<StatefulSet>(json!({
-            "metadata": {
-                "name": "again-shard-0",
-                "labels": {
-                    "app.kubernetes.io/name": "opaque",
-                    "opaque.dev/cluster": "again",
-                    "opaque.dev/shard": "0",
-                    "app.kubernetes.io/managed-by": "opaque-operator",
-                },
-                "ownerReferences": [{
-                    "apiVersion": "opaque.dev/v1alpha1", "kind": "OpaqueCluster", "name": "again",
-                    "uid": "00000000-0000-0000-0000-000000000001", "controller": true,
-                }],
+        "metadata": {
+            "name": "again-shard-0",
+            "labels": {
+                "app.kubernetes.io/name": "opaque",
+                "opaque.dev/cluster": "again",
+                "opaque.dev/shard": "0",
+                "app.kubernetes.io/managed-by": "opaque-operator",
             },
-            "spec": {
-                "replicas": 1, "serviceName": "again-peers",
-                "selector": {"matchLabels": {"opaque.dev/cluster": "again"}},
-                "template": {
-                    "metadata": {"labels": {"opaque.dev/cluster": "again"}},
-    "spec": {"containers": [{"name": "node", "image": "node:1"}]},
-    },
-    },
+            "ownerReferences": [{
+                "apiVersion": "opaque.dev/v1alpha1", "kind": "OpaqueCluster", "name": "again",
+                "uid": "00000000-0000-0000-0000-000000000001", "controller": true,
+            }],
+        },
+        "spec": {
+            "replicas": 1, "serviceName": "again-peers",
+            "selector": {"matchLabels": {"opaque.dev/cluster": "again"}},
+            "template": {
+                "metadata": {"labels": {"opaque.dev/cluster": "again"}},
+                "spec": {"containers": [{"name": "node", "image": "node:1"}]},
+            },
+        },
     }))
     .await?;
     test.create::<OpaqueCluster>(json!({
-            "metadata": {"name": "again"},
-            "spec": {
-                "shards": 3, "replicasPerShard": 2, "clientAuth": {"mode": "none"},
-    "storage": {"url": "s3://opaque/again"},
-    },
+        "metadata": {"name": "again"},
+        "spec": {
+            "shards": 3, "replicasPerShard": 2, "clientAuth": {"mode": "none"},
+            "storage": {"url": "s3://opaque/again"},
+        },
     }))
     .await?;
     test.until("it says what it waits for", async || {

@@ -168,8 +168,10 @@ async fn a_set_scaled_by_hand_does_not_stall_a_rollout() -> Result<()> {
     test.pause().await?;
     let pods = test.pods().await?;
     test.merge::<StatefulSet>("demo-shard-0", &scaled).await?;
-    test.until("the third pod", async || Ok(test.pods().await?.contains_key("demo-shard-0-2")))
-        .await?;
+    test.until("the third pod exists", async || {
+        Ok(test.pods().await?.contains_key("demo-shard-0-2"))
+    })
+    .await?;
     let resumed = json!({"spec": {"paused": false, "image": "node:4"}});
     test.merge::<OpaqueCluster>("demo", &resumed).await?;
     test.all_are_replaced(&pods, &[]).await?;
@@ -222,8 +224,8 @@ async fn a_bad_image_behind_an_admission_policy_reaches_one_pod() -> Result<()> 
 async fn a_pod_that_is_refused_holds_the_rest_and_is_explained() -> Result<()> {
     let test = Test::serving("refused").await?;
     test.create::<LimitRange>(json!({
-    "metadata": {"name": "small"},
-    "spec": {"limits": [{"type": "Container", "min": {"cpu": "4"}}]},
+        "metadata": {"name": "small"},
+        "spec": {"limits": [{"type": "Container", "min": {"cpu": "4"}}]},
     }))
     .await?;
     let before = test.pods().await?;

@@ -33,20 +33,22 @@ pub struct ProbeMetrics {
 impl ProbeMetrics {
     /// Adds the metrics to a registry.
     pub fn register(&self, registry: &mut Registry) {
+        // A metric that is not registered here does not compile.
+        let Self { probes, last_success, failing } = self;
         registry.register(
             "probes",
             "Self-tests of served tables that the leader ran, by outcome",
-            self.probes.clone(),
+            probes.clone(),
         );
         registry.register(
             "probe_last_success_seconds",
             "Time of the last successful self-test, in seconds since 1970; 0 before the first",
-            self.last_success.clone(),
+            last_success.clone(),
         );
         registry.register(
             "failing_probes",
             "Tables whose last self-test failed; 0 except on the leader",
-            self.failing.clone(),
+            failing.clone(),
         );
     }
 

@@ -215,7 +215,7 @@ pub(super) fn life(
 ) -> Lifecycle {
     let arguments = format!(
         "opaque-node {arguments} --client-listen 127.0.0.1:0 --peer-listen 127.0.0.1:0 \
---store unused --coordination unused --tls-dir unused"
+         --store unused --coordination unused --tls-dir unused"
     );
     let args = Args::try_parse_from(arguments.split_whitespace()).unwrap();
     let config = Config::try_from(args).unwrap();

@@ -40,8 +40,21 @@ impl ReplicaState {
             shard: ShardId(shard),
             client_address,
             peer_address,
+            active_generation: 0,
+            prepared_generation: 0,
+            preparing: None,
+            failed: None,
             message: "starting".into(),
-            ..MemberRecord::default()
+            resident_bytes: 0,
+            heartbeat: UnixMillis::default(),
+            trust: None,
+            certificate: None,
+            map: None,
+            tables: BTreeMap::new(),
+            missing: BTreeMap::new(),
+            unreachable: Vec::new(),
+            store: None,
+            probes: BTreeMap::new(),
         };
         Self {
             record: Mutex::new(record),

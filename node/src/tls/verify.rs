@@ -108,6 +108,7 @@ impl ClientCertVerifier for CallerVerifier {
 
     signatures_of_the_chain!();
 }
+
 /// Requires the certificate of one shard of this cluster.
 #[derive(Debug)]
 pub(super) struct AnswererVerifier {

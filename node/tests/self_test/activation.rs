@@ -157,8 +157,8 @@ async fn life(
 fn config(shard: u32, more: &[&str]) -> Config {
     let arguments = format!(
         "opaque-node --name node-{shard} --shard {shard} --shards {SHARDS} \
---client-listen 127.0.0.1:0 --peer-listen 127.0.0.1:0 --store unused \
---coordination unused --tls-dir unused"
+         --client-listen 127.0.0.1:0 --peer-listen 127.0.0.1:0 --store unused \
+         --coordination unused --tls-dir unused"
     );
     let arguments = arguments.split_whitespace().chain(more.iter().copied());
     Config::try_from(Args::try_parse_from(arguments).unwrap()).unwrap()

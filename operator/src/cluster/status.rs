@@ -35,7 +35,9 @@ pub(super) fn status(
     balanced(found, &mut conditions);
     let paused = cluster.spec.paused;
     let (reason, message) = if paused {
-        ("SpecPaused", "spec.paused is set: nothing is changed; queries and failover continue")
+        let message = "spec.paused is true: the operator changes nothing and renews no certificates; \
+                       queries and failover continue";
+        ("SpecPaused", message)
     } else {
         ("Reconciling", "")
     };

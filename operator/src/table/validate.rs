@@ -41,7 +41,9 @@ pub(super) fn check(facts: &Facts, map: Option<&MapView<'_>>) -> Option<Blocker>
         return Some(Blocker::new("ClusterMissing", message));
     };
     if cluster.spec.paused {
-        let message = format!("OpaqueCluster {name} is paused: set its spec.paused to false");
+        let message = format!(
+            "OpaqueCluster {name} is paused, so its tables are not changed: set spec.paused of the cluster to false"
+        );
         return Some(Blocker::new(PAUSED, message));
     }
     // If a table has epochs, the operator owns it, whatever the map's annotation says.

@@ -67,8 +67,8 @@ fn a_status_says_where_and_what_was_expected() {
         ),
     ];
     let json = [
-        ("{\"city\":\"q7Zx\"\n", "line 1: expected a JSON object; see character 1"),
-        ("q7Zx\n", "line 1: expected a JSON object; see character 1"),
+        ("{\"city\":\"q7Zx\"\n", "line 1: cannot read the JSON; see character 1"),
+        ("q7Zx\n", "line 1: cannot read the JSON; see character 1"),
         (
             "{\"city\":\"a\",\"temp\":1,\"q7Zx\":1}\n",
             "line 1: keys that are not columns: 1; ignoreExtra skips them; the schema has city, temp, ok",

@@ -4,7 +4,7 @@ use std::path::{Path, PathBuf};
 use opaque_pir::table::{Column, ColumnType, Role, Schema, Value};
 use tempfile::TempDir;
 
-use crate::{MAX_RECORD_BYTES, Reader, SourceError};
+use crate::{At, MAX_RECORD_BYTES, Reader, SourceError};
 
 fn schema() -> Schema {
     let column = |name: &str, column_type, role, nullable| Column {
@@ -94,8 +94,8 @@ fn reads_plain_and_compressed() {
 fn null_is_what_the_caller_says() {
     let text = "city,temp,note,ok\nA,,,1\nB,\\N,\\N,0\n";
     let numbers = |text: &str, null| rows_of("w.csv", text.as_bytes(), null);
-    assert!(matches!(numbers(text, ""), Err(SourceError::Value { line: 3, .. })));
-    assert!(matches!(numbers(text, "\\N"), Err(SourceError::Value { line: 2, .. })));
+    assert!(matches!(numbers(text, ""), Err(SourceError::Value { at: At::Line(3), .. })));
+    assert!(matches!(numbers(text, "\\N"), Err(SourceError::Value { at: At::Line(2), .. })));
     let text = "city,temp,note,ok\nA,1,,1\nB,\\N,\\N,0\n";
     let expected = vec![row("A", Some(1), Some(""), true), row("B", None, None, false)];
     assert_eq!(numbers(text, "\\N").unwrap(), expected);

@@ -72,7 +72,7 @@ impl Objects {
                 return match self.state {
                     State::Begin | State::Sequence | State::Closed => Ok(false),
                     State::Opened | State::Element | State::Comma => {
-                        Err(self.misplaced("the file ends within the array"))
+                        Err(malformed(self.place, "the file ends within the array"))
                     }
                 };
             };
@@ -122,7 +122,8 @@ impl Objects {
                 }
             };
             if buffer.is_empty() {
-                return Err(self.unclosed("the file ends within the object that begins here"));
+                let reason = "the file ends within the object that begins here";
+                return Err(self.fault().unwrap_or_else(|| malformed(self.start, reason)));
             }
             let end = buffer.iter().position(|byte| scan.ends_with(*byte));
             let taken = buffer.get(..end.map_or(buffer.len(), |at| at + 1)).unwrap_or_default();
@@ -138,9 +139,8 @@ impl Objects {
                 return Ok(());
             }
             if self.text.len() >= MAX_RECORD_BYTES as usize {
-                let cut = self.unclosed("");
-                if !matches!(cut, SourceError::Json { is_cut: true, .. }) {
-                    return Err(cut);
+                if let Some(fault) = self.fault() {
+                    return Err(fault);
                 }
                 let (line, limit) = (self.start.line, MAX_RECORD_BYTES.into());
                 return Err(SourceError::TooLong { line, limit, quote: None });
@@ -148,17 +148,11 @@ impl Objects {
         }
     }
 
-    /// The error of an object whose end was not found. If a brace is missing, the bytes after it
-    /// show where, because they are not valid.
-    fn unclosed(&self, reason: &str) -> SourceError {
-        match validated(&self.text, self.start) {
-            Err(error @ SourceError::Json { is_cut: false, .. }) => error,
-            _ => {
-                let Place { line, before } = self.start;
-                let reason = reason.to_owned();
-                SourceError::Json { line, character: before + 1, reason, is_cut: true }
-            }
-        }
+    /// What is wrong in an object whose end was not found, except that. If a brace is missing, the
+    /// bytes after it show where, because they are not valid.
+    fn fault(&self) -> Option<SourceError> {
+        let invalid = validated(&self.text, self.start).err()?;
+        (!invalid.is_cut).then(|| invalid.into())
     }
 
     fn skip_mark(&mut self) -> Result<(), SourceError> {
@@ -193,12 +187,6 @@ impl Objects {
         };
     }
 
-    fn misplaced(&self, reason: &str) -> SourceError {
-        let Place { line, before } = self.place;
-        let reason = reason.to_owned();
-        SourceError::Json { line, character: before + 1, reason, is_cut: false }
-    }
-
     /// An error that shows the text at the current position.
     fn unexpected(&mut self, reason: &str) -> SourceError {
         let text = self.bytes.fill_buf().unwrap_or_default();
@@ -206,8 +194,13 @@ impl Objects {
         let end = text.iter().position(|byte| *byte == b'\n').unwrap_or(text.len());
         let text = String::from_utf8_lossy(text.get(..end).unwrap_or_default());
         let text = quoted(text.trim_end_matches(['\r', '\u{fffd}']));
-        self.misplaced(&format!("{reason}, found {text}"))
+        malformed(self.place, &format!("{reason}, found {text}"))
     }
+}
+
+fn malformed(place: Place, reason: &str) -> SourceError {
+    let Place { line, before } = place;
+    SourceError::Json { line, character: before + 1, reason: reason.to_owned() }
 }
 
 /// Finds the end of an object.

@@ -99,7 +99,7 @@ fn errors_name_line_and_column() {
         ),
         (
             "{\"city\":\"B\",\"ok\":true",
-            "line 3: expected a JSON object: the file ends within the object that begins here",
+            "line 3: cannot read the JSON: the file ends within the object that begins here",
         ),
         (
             "{\"city\":\"B\"},{\"ok\":true}",
@@ -107,16 +107,16 @@ fn errors_name_line_and_column() {
         ),
         (
             "{\"city\":\"B\",\"ok\":true},",
-            "line 3: expected a JSON object: every row must be an object, found \",\"",
+            "line 3: cannot read the JSON: every row must be an object, found \",\"",
         ),
-        ("[1]", "line 3: expected a JSON object: every row must be an object, found \"[1]\""),
+        ("[1]", "line 3: cannot read the JSON: every row must be an object, found \"[1]\""),
         (
             "{\"city\":\"B\",\"ok\":true\n{\"city\":\"C\",\"ok\":true}\n",
-            "line 4: expected a JSON object: expected `,` or `}` at character 1",
+            "line 4: cannot read the JSON: expected `,` or `}` at character 1",
         ),
         (
             "{\"city\":\"B\",\"ok\":[}",
-            "line 3: expected a JSON object: expected value at character 19",
+            "line 3: cannot read the JSON: expected value at character 19",
         ),
         (
             "{\"city\":\"A\",\"ok\":false}",
@@ -137,7 +137,7 @@ fn bytes_that_are_no_text_are_an_error_with_the_line() {
 fn an_endless_object_is_not_held_in_memory() {
     for (head, expected) in [
         ("{\"city\":\"", "line 2: the record that begins here has more than 16777216 bytes"),
-        ("{\"city\":7\n{\"city\":\"", "line 3: expected a JSON object: expected `,` or `}` at"),
+        ("{\"city\":7\n{\"city\":\"", "line 3: cannot read the JSON: expected `,` or `}` at"),
     ] {
         let mut text = format!("\n{head}").into_bytes();
         text.resize(3 << 24, b'x');
@@ -172,27 +172,24 @@ fn an_array_is_as_good_as_lines() {
     assert_eq!(read("[ ]"), Ok(vec![]));
     assert_eq!(read(""), Ok(vec![]));
     for (text, expected) in [
-        (format!("[{a}"), "line 2: expected a JSON object: the file ends within the array"),
-        (format!("[{a},"), "line 2: expected a JSON object: the file ends within the array"),
-        ("[".to_owned(), "line 1: expected a JSON object: the file ends within the array"),
+        (format!("[{a}"), "line 2: cannot read the JSON: the file ends within the array"),
+        (format!("[{a},"), "line 2: cannot read the JSON: the file ends within the array"),
+        ("[".to_owned(), "line 1: cannot read the JSON: the file ends within the array"),
         (
             format!("[{b},]"),
-            "line 1: expected a JSON object: every row must be an object, found \"]\"",
+            "line 1: cannot read the JSON: every row must be an object, found \"]\"",
         ),
         (
             format!("[,{b}]"),
-            "line 1: expected a JSON object: every row must be an object, found \",{",
+            "line 1: cannot read the JSON: every row must be an object, found \",{",
         ),
         (
             format!("[{b}{b}]"),
-            "line 1: expected a JSON object: a comma or the end of the array must follow",
+            "line 1: cannot read the JSON: a comma or the end of the array must follow",
         ),
-        (
-            format!("[{b}]\n{b}"),
-            "line 2: expected a JSON object: text follows the array, found \"{",
-        ),
-        (format!("{b}\n[{b}]"), "line 2: expected a JSON object: every row must be an object"),
-        ("[[1,2]]".to_owned(), "line 1: expected a JSON object: every row must be an object"),
+        (format!("[{b}]\n{b}"), "line 2: cannot read the JSON: text follows the array, found \"{"),
+        (format!("{b}\n[{b}]"), "line 2: cannot read the JSON: every row must be an object"),
+        ("[[1,2]]".to_owned(), "line 1: cannot read the JSON: every row must be an object"),
     ] {
         let error = read(&text).unwrap_err();
         assert!(error.starts_with(expected), "{text}: {error}");

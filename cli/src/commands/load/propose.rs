@@ -78,7 +78,6 @@ fn declaration(
 ) -> Result<Declaration, Failure> {
     let roles = if choice.is_empty() { proposed(surveyed) } else { chosen(surveyed, choice)? };
     let (mut columns, mut sources) = (Vec::<Column>::new(), Vec::new());
-    let is_named = surveyed.has_header != Some(false);
     for ((number, found), role) in (1..).zip(&surveyed.columns).zip(roles) {
         let wanted = identifier(&found.name, &format!("column_{number}"));
         let is_free =
@@ -86,8 +85,8 @@ fn declaration(
         let others = (2..).map(|copy| suffixed(&wanted, copy));
         let mut names = std::iter::once(wanted.clone()).chain(others);
         let name = names.find(|name| is_free(name)).unwrap_or_default();
-        let from =
-            (is_named && !name.eq_ignore_ascii_case(&found.name)).then(|| found.name.clone());
+        let from = (surveyed.is_named && !name.eq_ignore_ascii_case(&found.name))
+            .then(|| found.name.clone());
         sources.push(ColumnSource { from, limit: None });
         columns.push(Column::new(&name, found.column_type, role, role != Role::Key));
     }

@@ -5,7 +5,7 @@ use opaque_pir::params::RING_DEGREE;
 use opaque_pir::probe::SECRETS;
 use opaque_store::{IndexManifest, Manifest};
 
-use super::{Found, assign};
+use super::assign;
 use crate::map::placement::Shards;
 use crate::shard::memory::Need;
 
@@ -74,12 +74,4 @@ impl Sum {
         let planes = chains * CHAIN + plane;
         Need { resident, building: fetched + planes }
     }
-}
-
-/// Memory for loading those tables of `found` that are not held.
-pub(super) fn of<'f>(shards: &Shards, shard: u32, found: impl Iterator<Item = &'f Found>) -> Sum {
-    found.fold(Sum::default(), |sum, found| match found {
-        Found::Held(_) => sum,
-        Found::Stored(manifest) => sum.with(shards, shard, manifest),
-    })
 }

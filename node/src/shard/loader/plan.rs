@@ -74,7 +74,10 @@ impl Loader {
             Ok::<_, NodeError>((name.clone(), held.map_or(Found::Stored(manifest), Found::Held)))
         });
         let found = try_join_all(found).await?;
-        let sum = need::of(&map.shards, self.shard, found.iter().map(|(_, found)| found));
+        let sum = found.iter().fold(need::Sum::default(), |sum, (_, found)| match found {
+            Found::Held(_) => sum,
+            Found::Stored(manifest) => sum.with(&map.shards, self.shard, manifest),
+        });
         Ok(Plan { serving, found, need: sum.need(self.side_by_side) })
     }
 

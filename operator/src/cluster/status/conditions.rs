@@ -58,7 +58,12 @@ pub(super) fn progressing(found: &Findings<'_>, conditions: &mut Conditions) {
         return conditions.set(type_, false, "ScalingNotSupported", refusal);
     }
     if spec.paused {
-        return conditions.set(type_, false, "Paused", "spec.paused is set");
+        return conditions.set(
+            type_,
+            false,
+            "Paused",
+            "spec.paused is true: the operator changes nothing",
+        );
     }
     let unfinished: Vec<_> = numbers(&found.shards, |shard| !shard.whole());
     let proposed = proposal(found.facts);
@@ -123,7 +128,7 @@ fn lost_map(found: &Findings<'_>, previous: &OpaqueClusterStatus) -> Option<Stri
     }
     Some(if facts.map.is_none() && found.cluster.spec.paused {
         format!(
-            "the OpaqueShardMap is gone and is not created again while spec.paused is set; nodes continue to serve generation {generation}"
+            "the OpaqueShardMap is gone, and the operator creates it again only when spec.paused is false; until then, nodes continue to serve generation {generation}"
         )
     } else {
         format!(

@@ -1,5 +1,7 @@
 //! The pod of a prepare Job.
 
+mod volumes;
+
 use std::collections::BTreeSet;
 
 use k8s_openapi::api::core::v1::PodTemplateSpec;
@@ -17,12 +19,8 @@ use crate::table::decide::Start;
 
 /// Name of the Job's container.
 const CONTAINER: &str = "prepare";
-/// Volume of the store's credentials.
-const STORE: &str = "prepare-store";
 /// Mount path of a ConfigMap's file.
 const SOURCE: &str = "/etc/opaque/source";
-/// Path of a pod's token.
-const TOKEN: &str = "/var/run/secrets/kubernetes.io/serviceaccount";
 /// Default resources of a Job: name, request, limit.
 const RESOURCES: [(&str, &str, &str); 2] = [("cpu", "100m", "4"), ("memory", "256Mi", "8Gi")];
 /// Size limit of a source if `maxSourceSize` violates its rule.
@@ -82,7 +80,7 @@ pub(super) fn template(
         "env": env,
         "envFrom": env_from,
         "resources": resources(&table.spec.prepare.resources),
-        "volumeMounts": all([mounts, our_mounts(table, cluster)]),
+        "volumeMounts": all([mounts, volumes::mounts(table, cluster)]),
         // `kubectl describe` shows the last lines of its log.
         "terminationMessagePolicy": "FallbackToLogsOnError",
         "securityContext": {
@@ -104,7 +102,7 @@ pub(super) fn template(
             "seccompProfile": {"type": "RuntimeDefault"},
         },
         "containers": [container],
-        "volumes": all([volumes, our_volumes(table, cluster)]),
+        "volumes": all([volumes, volumes::volumes(table, cluster)]),
     });
     if let Value::Object(ours) = ours {
         spec.extend(ours);
@@ -231,42 +229,6 @@ fn credentials(table: &OpaqueTable) -> Option<Value> {
         return Some(json!({"prefix": "SOURCE_", "secretRef": {"name": secret.name}}));
     }
     None
-}
-
-fn our_volumes(table: &OpaqueTable, cluster: &OpaqueCluster) -> Vec<Value> {
-    let token = json!({"serviceAccountToken": {"path": "token", "expirationSeconds": 3607}});
-    let authority = json!({"configMap": {
-        "name": "kube-root-ca.crt", "items": [{"key": "ca.crt", "path": "ca.crt"}],
-    }});
-    let field = json!({"apiVersion": "v1", "fieldPath": "metadata.namespace"});
-    let namespace = json!({"downwardAPI": {"items": [{"path": "namespace", "fieldRef": field}]}});
-    let mut volumes = vec![
-        json!({"name": "prepare-api", "projected": {"sources": [token, authority, namespace]}}),
-        json!({"name": "prepare-tmp", "emptyDir": {}}),
-    ];
-    if let Some(reference) = &table.spec.source.config_map_ref {
-        let items = json!([{"key": reference.key, "path": reference.key}]);
-        let config_map = json!({"name": reference.name, "items": items});
-        volumes.push(json!({"name": "prepare-source", "configMap": config_map}));
-    }
-    if let Some((volume, _)) = store_credentials(&cluster.spec.storage) {
-        volumes.push(json!({"name": STORE, "projected": volume.projected}));
-    }
-    volumes
-}
-
-fn our_mounts(table: &OpaqueTable, cluster: &OpaqueCluster) -> Vec<Value> {
-    let mut mounts = vec![
-        json!({"name": "prepare-api", "mountPath": TOKEN, "readOnly": true}),
-        json!({"name": "prepare-tmp", "mountPath": "/tmp"}),
-    ];
-    if table.spec.source.config_map_ref.is_some() {
-        mounts.push(json!({"name": "prepare-source", "mountPath": SOURCE, "readOnly": true}));
-    }
-    if store_credentials(&cluster.spec.storage).is_some() {
-        mounts.push(json!({"name": STORE, "mountPath": STORE_DIR, "readOnly": true}));
-    }
-    mounts
 }
 
 fn pull_policy(policy: ImagePullPolicy) -> &'static str {

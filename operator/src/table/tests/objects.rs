@@ -209,6 +209,29 @@ fn a_job_takes_what_its_table_says() {
     assert_eq!(large["requests"]["example.com/gpu"], "1");
 }
 
+/// Only Parquet from the network is written to the disk before it is read.
+#[test]
+fn a_jobs_scratch_folder_is_as_large_as_what_it_may_write() {
+    let scratch = |source: Value, size: &str| {
+        let mut table = table("weather");
+        table.spec.source = serde_json::from_value(source).unwrap();
+        table.spec.prepare.max_source_size = size.into();
+        let pod = pod(&build(&table, &cluster()));
+        let volumes = pod["spec"]["volumes"].as_array().unwrap().clone();
+        let scratch = volumes.into_iter().find(|volume| volume["name"] == "prepare-tmp").unwrap();
+        scratch["emptyDir"]["sizeLimit"].clone()
+    };
+    let address = "https://host/a";
+    let key = json!({"name": "files", "key": "a"});
+    for (source, expected) in [
+        (json!({"url": address, "format": "parquet"}), "2064Mi"),
+        (json!({"url": address, "format": "csv"}), "16Mi"),
+        (json!({"configMapRef": key, "format": "parquet"}), "16Mi"),
+    ] {
+        assert_eq!(scratch(source, "2Gi"), expected);
+    }
+}
+
 #[test]
 fn a_job_has_a_time_and_a_largest_source() {
     let mut table = table("weather");

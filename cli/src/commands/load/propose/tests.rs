@@ -16,7 +16,7 @@ fn surveyed() -> Surveyed {
         column("2019", ColumnType::Int, 99, 80),
         column("…", ColumnType::Text, 90, 90),
     ];
-    Surveyed { columns, rows: 100, has_header: Some(true), skipped: Vec::new() }
+    Surveyed { columns, rows: 100, has_header: Some(true), is_named: true, skipped: Vec::new() }
 }
 
 fn sql(choice: &Choice) -> Result<String, String> {
@@ -65,7 +65,7 @@ fn the_user_chooses_columns_by_their_names_in_the_files() {
 #[test]
 fn without_a_header_the_schema_has_the_order_of_the_file() {
     let mut found = surveyed();
-    found.has_header = Some(false);
+    found.is_named = false;
     let declared = declaration(&found, "t".to_owned(), &Choice::default()).unwrap();
     assert!(declared.columns.iter().all(|column| column.from.is_none()));
 }
