@@ -105,6 +105,8 @@ fn may_mend(failure: &Failure) -> bool {
         | Failure::Statements { .. }
         | Failure::TooHeavy { .. }
         | Failure::NotServing(_) => false,
+        #[cfg(feature = "shell")]
+        Failure::NoTerminal | Failure::Prompt(_) => false,
     }
 }
 

@@ -90,6 +90,11 @@ impl Cluster {
         assert!(status.status.success(), "{}\n{}", text(&status.stderr), self.logs());
     }
 
+    /// Adds arguments of `opaque dev` for the next start.
+    pub(crate) fn add_arguments(&mut self, more: &[&str]) {
+        self.arguments.extend(more.iter().map(|argument| (*argument).to_owned()));
+    }
+
     /// Starts `opaque dev` again on the same data.
     pub(crate) fn resume_unserved(&mut self) {
         assert!(self.dev.is_none(), "it runs already");
