@@ -12,6 +12,7 @@ mod editor;
 mod input;
 mod pager;
 mod session;
+mod settings;
 
 use std::{
     io::{self, IsTerminal, Write},
