@@ -34,7 +34,7 @@ async fn statements_of_several_lines_are_completed_and_answered() {
     let mut shell = shell(&cluster, &[], 40);
     shell.keys("SELECT rem\t");
     shell.until("remark");
-    shell.keys("FROM peo\t");
+    shell.keys(" FROM peo\t");
     shell.until("people");
     shell.enter("", "......> ");
     shell.keys("WHERE name = 'Ana' ORDER BY id");
@@ -48,7 +48,7 @@ async fn statements_of_several_lines_are_completed_and_answered() {
     shell.until(PROMPT);
     shell.enter("SELECT nope FROM people WHERE id = 1;", "error: no column is named");
     shell.until(PROMPT);
-    let answer = shell.enter("SELECT 7 AS a; SELECT 'x;y' AS b;", "x;y");
+    let answer = shell.enter("SELECT 7 AS a; SELECT 'x;y' AS b;", "\n x;y\n");
     assert!(answer.contains("(1 row)"), "{answer}");
 
     // Commands.
@@ -100,7 +100,7 @@ async fn ctrl_c_stops_a_statement_and_not_the_shell() {
 async fn long_answers_are_paged_and_only_a_named_file_remembers() {
     let cluster = cluster().await;
     let before = files(&cluster);
-    let mut shell = shell(&cluster, &["shell"], 6);
+    let mut shell = shell(&cluster, &["shell"], 5);
     shell.enter("SELECT id FROM people WHERE name = 'Ana';", "paged: (2 rows)");
     shell.keys("\\q\r");
     assert!(shell.end().success());
@@ -132,9 +132,9 @@ async fn completion_sends_nothing() {
     assert!(proxy.take() > (0, 0), "the names were fetched");
     shell.keys("SELECT na\t");
     shell.until("name");
-    shell.keys("FROM peo\t");
+    shell.keys(" FROM peo\t");
     shell.until("people");
-    shell.keys("WHERE id = 4711");
+    shell.keys(" WHERE id = 4711");
     shell.until("4711");
     assert_eq!(proxy.take(), (0, 0));
     shell.enter(";", "(0 rows)");

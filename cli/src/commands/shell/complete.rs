@@ -89,7 +89,9 @@ impl Completer for Names {
         let tables = self.0.lock().unwrap_or_else(PoisonError::into_inner);
         let (start, words) = words(&tables, before);
         let suggestion = |word: String| Suggestion {
-            append_whitespace: !word.ends_with('.'),
+            // A comma or semicolon may follow a name.
+            append_whitespace: KEYWORDS.iter().any(|keyword| keyword.eq_ignore_ascii_case(&word))
+                || word.starts_with('\\'),
             value: word,
             span: Span::new(start, position.max(start)),
             ..Suggestion::default()
