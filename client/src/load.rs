@@ -131,7 +131,7 @@ impl Rows {
     }
 }
 
-/// Builds [`Rows`] one row at a time.
+/// Builds [`Rows`] of files and of single rows.
 pub struct RowsBuilder {
     done: Rows,
     encoded: Option<Encoded>,
@@ -155,16 +155,17 @@ impl RowsBuilder {
         Self { done, encoded: None, batch: RowBatch::default(), batch_bytes: 0 }
     }
 
-    /// Adds all rows of a file. Its KEY values must differ from those of files that were added
-    /// before. `on_bytes` receives the number of bytes read so far and the file's size if known.
+    /// Adds all rows of a file. After an error, the builder is gone, because it holds a part of the
+    /// file. KEY values must differ from those of files that were added before. `on_bytes` receives
+    /// the number of bytes read so far and the file's size if known.
     ///
     /// # Errors
     /// The first error in the file, with its line and column.
     pub fn read(
-        &mut self,
+        mut self,
         reader: Reader,
         mut on_bytes: impl FnMut(u64, Option<u64>),
-    ) -> Result<(), Error> {
+    ) -> Result<Self, Error> {
         let path = reader.name().to_owned();
         self.done.files.push(path.clone());
         let mut encoded = match self.encoded.take() {
@@ -183,7 +184,7 @@ impl RowsBuilder {
             bent.records += records;
         }
         self.encoded = Some(encoded);
-        Ok(())
+        Ok(self)
     }
 
     /// Adds a row and returns the size of its encoding.
@@ -341,10 +342,10 @@ mod tests {
         }
     }
 
-    fn read(rows: &mut RowsBuilder, path: &Path) -> Result<u64, Error> {
+    fn read(rows: RowsBuilder, path: &Path) -> Result<(RowsBuilder, u64), Error> {
         let reader = Reader::open(path, &schema(), "").unwrap();
         let mut told = 0;
-        rows.read(reader, |bytes, _| told = bytes).map(|()| told)
+        rows.read(reader, |bytes, _| told = bytes).map(|rows| (rows, told))
     }
 
     #[test]
@@ -353,8 +354,8 @@ mod tests {
         let path = dir.path().join("t.csv");
         let read = |text: &str| {
             fs::write(&path, text).unwrap();
-            let mut rows = RowsBuilder::new(schema());
-            read(&mut rows, &path).map(|told| (rows.finish().len(), told))
+            let read = read(RowsBuilder::new(schema()), &path);
+            read.map(|(rows, told)| (rows.finish().len(), told))
         };
         assert_eq!(read("k\na\nb\n").unwrap(), (2, 6));
         let error = read("k\na\n\"x\ny\"\nc\na\n").unwrap_err();
@@ -377,13 +378,14 @@ mod tests {
             path
         };
         let (a, b) = (file("a.csv", "k\na\nlongest\n"), file("b.jsonl", "{\"k\":\"b\"}\n"));
-        let mut rows = RowsBuilder::new(schema());
-        read(&mut rows, &a).unwrap();
+        let rows = RowsBuilder::new(schema());
+        let (rows, _) = read(rows, &a).unwrap();
         assert_eq!(rows.done.longest().unwrap().to_string(), "line 3");
-        read(&mut rows, &b).unwrap();
+        let (rows, _) = read(rows, &b).unwrap();
         let place = format!("line 3 of {}", a.display());
         assert_eq!(rows.done.longest().unwrap().to_string(), place);
-        let error = read(&mut rows, &file("c.csv", "k\nc\nb\n")).unwrap_err().to_string();
+        let failed = read(rows, &file("c.csv", "k\nc\nb\n"));
+        let error = failed.err().unwrap().to_string();
         assert!(
             error.contains("c.csv: line 3, column k: duplicates the value of line 1 of"),
             "{error}"

@@ -49,8 +49,15 @@ impl CsvRows {
             }
             Some(Ok(dialect)) => dialect,
         };
-        let mut tokens = Tokenizer::new(bytes, dialect.syntax, *quotes, MAX_RECORD_BYTES);
-        tokens.skip_lines(set.skip).map_err(|error| unread(&path, error))?;
+        // Detected comments are only at the beginning.
+        let syntax = match set.comment {
+            Some(_) => dialect.syntax,
+            None => dialect.syntax.without_comments(),
+        };
+        let mut tokens = Tokenizer::new(bytes, syntax, *quotes, MAX_RECORD_BYTES);
+        tokens
+            .skip_lines(set.skip.saturating_add(dialect.leading))
+            .map_err(|error| unread(&path, error))?;
         let names: Vec<&[u8]> = set.columns.iter().map(String::as_bytes).collect();
         let fields = if dialect.has_header {
             match tokens.read() {
@@ -95,7 +102,7 @@ impl CsvRows {
     }
 
     pub(crate) fn read(&mut self) -> Result<Option<Vec<Value>>, SourceError> {
-        let Detected { syntax: _, has_header, fields: expected, open } = self.dialect;
+        let Detected { syntax: _, has_header, fields: expected, leading: _, open } = self.dialect;
         let record = self.tokens.read().map_err(|error| unread(&self.path, error))?;
         let Some(record) = record else { return Ok(None) };
         self.line = record.line();
@@ -166,7 +173,7 @@ fn unread(path: &str, error: TokenError) -> SourceError {
                 _ if escaped => {
                     "a backslash does not escape a quote: write a quote that is data twice"
                 }
-                b',' | b';' | b'\t' | b'|' => "does the file have another delimiter (--delimiter)?",
+                b',' | b';' | b'\t' | b'|' => "does the file have another delimiter? Then set it",
                 _ => "write a quote that is data twice",
             };
             SourceError::Followed { quote, closed, remedy }
@@ -178,7 +185,7 @@ fn unread(path: &str, error: TokenError) -> SourceError {
 /// although a name may.
 fn not_csv(path: &str, start: &[u8]) -> Option<SourceError> {
     let (found, remedy) = match start.trim_ascii_start().first()? {
-        b'{' | b'[' => ("JSON", "choose that format (--format json)"),
+        b'{' | b'[' => ("JSON", "set the format to json"),
         b'<' => ("HTML or XML", "does the address lead to a page about the file?"),
         _ => return None,
     };

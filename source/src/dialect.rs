@@ -16,7 +16,9 @@
 //! **Guarantees.** A file that was written in one of the dialects, and whose rows fit the schema, is
 //! read as it was written, or refused. This presumes that no first row consists of the column
 //! names, that a file with quotes `'` has one of them in the sample if a field begins with `"`,
-//! and that not all rows are comments.
+//! and that not all rows are comments. Comments are detected only before the first record, and only
+//! if none of them could be a record or a header. A number of four digits may be a year in a header,
+//! so it does not show that a first line is a row.
 //!
 //! **Limits.** A file without quotes, in which fields begin with `"`, must be declared.
 
@@ -41,6 +43,9 @@ pub struct Detected {
     pub(crate) has_header: bool,
     /// Number of fields of the first record.
     pub(crate) fields: usize,
+    /// Number of lines that hold detected comments, after the lines that the caller skips. Later
+    /// lines are no comments.
+    pub(crate) leading: u64,
     pub(crate) open: Open,
 }
 
@@ -99,12 +104,18 @@ pub(crate) fn detect(
         fields: candidate.fields(),
         open: Open {
             quote: marks.is_quote_open && !candidate.is_quoted() && !sample.is_whole,
-            comment: marks.is_comment_open && !sample.is_whole,
+            comment: (marks.is_comment_open || candidate.leading > 0) && !sample.is_whole,
         },
+        leading: candidate.leading,
     };
     let other = others.iter().find(|other| best.fits() && !other.reads_as(first));
     Some(match other {
         Some(other) => Err(Doubt { first: detected(first), second: detected(other) }),
+        // The file fits only if lines are left out that could be records.
+        None if best.fits() && first.hides_lines => {
+            let plain = Candidate::read(first.syntax.without_comments(), sample, schema, settings);
+            Err(Doubt { first: detected(&plain), second: detected(first) })
+        }
         None => Ok(detected(first)),
     })
 }
@@ -163,7 +174,7 @@ impl Marks {
 
 impl fmt::Display for Detected {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        let Self { syntax, has_header, fields, open: _ } = self;
+        let Self { syntax, has_header, fields, leading: _, open: _ } = self;
         let ending = if *fields == 1 { "" } else { "s" };
         let header = if *has_header { "with a header" } else { "no header" };
         write!(f, "{}-separated, {fields} column{ending}, {header}", name(syntax.delimiter()))?;

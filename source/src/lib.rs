@@ -22,6 +22,8 @@ pub mod csv_rows;
 pub mod dialect;
 pub mod encoded;
 pub mod error;
+#[cfg(test)]
+mod fixtures;
 pub mod header;
 pub mod input;
 pub mod json_rows;

@@ -1,4 +1,4 @@
-//! Reads typed rows from a file of either format.
+//! Reads typed rows from a file of any format.
 
 use std::path::Path;
 

@@ -58,6 +58,12 @@ impl Syntax {
         (all_usable && differ).then_some(Self { delimiter, quote, comment })
     }
 
+    /// The same without comments.
+    #[must_use]
+    pub fn without_comments(self) -> Self {
+        Self { comment: None, ..self }
+    }
+
     /// The byte between two fields.
     pub fn delimiter(self) -> u8 {
         self.delimiter

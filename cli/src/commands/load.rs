@@ -234,7 +234,7 @@ fn read(
         let (name, dialect) = (reader.name().to_owned(), reader.dialect());
         let dialect = dialect.map(|dialect| dialect.to_string());
         let read = rows.read(reader, |read, total| bar.reading(read, total));
-        read.map_err(|error| Failure::Rows { error, dialect: dialect.clone() })?;
+        rows = read.map_err(|error| Failure::Rows { error, dialect: dialect.clone() })?;
         if let Some(dialect) = dialect.filter(|dialect| told.as_ref() != Some(dialect)) {
             let name = match files {
                 [_] => String::new(),

@@ -44,7 +44,8 @@ fn field<'a>(value: &'a Value, null: &'a str) -> Cow<'a, str> {
 
 /// Text, in quotes if it would otherwise be misread. Empty text is quoted; NULL is not.
 fn quoted(text: &str) -> Cow<'_, str> {
-    if text.is_empty() || text.contains([',', '"', '\r', '\n']) {
+    // `opaque load` asks whether a leading `'` is a quote, and a leading `#` a comment.
+    if text.is_empty() || text.starts_with(['\'', '#']) || text.contains([',', '"', '\r', '\n']) {
         format!("\"{}\"", text.replace('"', "\"\"")).into()
     } else {
         text.into()

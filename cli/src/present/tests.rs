@@ -61,6 +61,9 @@ fn csv_loads_as_the_rows_that_it_was_written_of() {
     }
     let rows = vec![text(""), vec![Value::Null], text(" ")];
     assert_eq!(loaded(&one(rows.clone()), "NA"), rows);
+    // What could be a quote or a comment of another dialect.
+    let rows = ["#x", "'x'", "'s", "#", "'"].map(text).to_vec();
+    assert_eq!(loaded(&one(rows.clone()), ""), rows);
 }
 
 /// The rows that `opaque-prepare` reads from an answer in JSON lines.

@@ -50,12 +50,13 @@ pub struct Source {
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub secret_ref: Option<LocalReference>,
 
-    /// Format of the file.
+    /// Format of the file: `csv` is delimited text, `json` holds objects one after another or in one
+    /// array, `jsonl` means the same as `json`, and `parquet` is Apache Parquet.
     #[serde(default)]
     pub format: Format,
 
     /// How a file of format `csv` is written. What is not set is detected from the beginning of the
-    /// file and the columns' names.
+    /// file, the columns' names and their types.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub dialect: Option<Dialect>,
 

@@ -193,7 +193,7 @@ fn quotes_out_of_place_are_errors_with_the_way_out() {
         (
             "A,1,\"x\";1\n",
             "line 2, column 5: the quoted field that begins here is closed at line 2, column 7, and text follows; \
-             does the file have another delimiter (--delimiter)?"
+             does the file have another delimiter? Then set it"
                 .to_owned(),
         ),
         (

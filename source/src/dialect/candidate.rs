@@ -14,6 +14,10 @@ pub(super) struct Candidate {
     pub(super) syntax: Syntax,
     pub(super) has_header: bool,
     pub(super) rank: Rank,
+    /// Number of lines up to the last detected comment before the first record.
+    pub(super) leading: u64,
+    /// Whether some line that counts as a detected comment could be a record.
+    pub(super) hides_lines: bool,
     records: Vec<Vec<Cell>>,
 }
 
@@ -96,7 +100,11 @@ impl Candidate {
         };
         let is_data = || named == 0 && first.len() == width && is_evidence(schema, &first);
         let has_header = set.unwrap_or_else(|| header.is_some() || !is_data());
-        Self { syntax, has_header, rank, records }
+        let (leading, hides_lines) = match settings.dialect.comment {
+            None => comments(syntax, sample, schema, settings.dialect.skip, width),
+            Some(_) => (0, false),
+        };
+        Self { syntax, has_header, rank, leading, hides_lines, records }
     }
 
     /// Number of fields of the first record.
@@ -118,6 +126,43 @@ impl Candidate {
     pub(super) fn reads_as(&self, other: &Self) -> bool {
         self.has_header == other.has_header && self.records == other.records
     }
+}
+
+/// The number of lines up to the last comment before the first record, and whether some comment could
+/// be a record: it follows one, has as many fields, or names a column.
+fn comments(
+    syntax: Syntax,
+    sample: &Sample,
+    schema: &Schema,
+    skip: u64,
+    width: usize,
+) -> (u64, bool) {
+    let Some(mark) = syntax.comment() else { return (0, false) };
+    let (mut number, mut leading, mut begun, mut hides) = (0, 0, false, false);
+    let mut rest = sample.bytes.strip_prefix(b"\xef\xbb\xbf").unwrap_or(&sample.bytes);
+    while !rest.is_empty() {
+        let (line, after) = line(rest);
+        (rest, number) = (after, number + 1);
+        match line.split_first() {
+            _ if number <= skip => {}
+            None => {}
+            Some((first, text)) if *first == mark => {
+                let fields: Vec<&[u8]> = text.split(|byte| *byte == syntax.delimiter()).collect();
+                hides |= begun || fields.len() == width || named(schema, &fields) > 0;
+                leading = if begun { leading } else { number - skip };
+            }
+            Some(_) => begun = true,
+        }
+    }
+    (leading, hides)
+}
+
+/// The first line without its end, and what follows.
+fn line(text: &[u8]) -> (&[u8], &[u8]) {
+    let end = text.iter().position(|byte| matches!(byte, b'\n' | b'\r')).unwrap_or(text.len());
+    let (line, rest) = text.split_at(end);
+    let rest = rest.strip_prefix(b"\r\n").or_else(|| rest.get(1..)).unwrap_or_default();
+    (line, rest)
 }
 
 /// The complete records of a sample, and whether an error follows them.
@@ -165,13 +210,19 @@ fn is_evidence(schema: &Schema, record: &[&[u8]]) -> bool {
         let begins_with_digit = text
             .trim_start_matches(['-', '+', '.'])
             .starts_with(|first: char| first.is_ascii_digit());
+        // Years are frequent names of columns.
+        let is_year = text.len() == 4 && text.bytes().all(|byte| byte.is_ascii_digit());
         match column.column_type {
             ColumnType::Text => false,
             ColumnType::Bool => Value::parse(ColumnType::Bool, text).is_ok(),
             ColumnType::Json => {
                 text.starts_with(['{', '[']) && Value::parse(ColumnType::Json, text).is_ok()
             }
-            other => begins_with_digit && Value::parse(other, crate::values::whole(text)).is_ok(),
+            other => {
+                begins_with_digit
+                    && !is_year
+                    && Value::parse(other, crate::values::whole(text)).is_ok()
+            }
         }
     })
 }

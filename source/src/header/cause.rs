@@ -104,7 +104,7 @@ impl fmt::Display for Cause {
                 let ending = if *count == 1 { "" } else { "s" };
                 write!(
                     f,
-                    "the header is one field with {count} {by}{ending}: is it {by}-separated (--delimiter)?"
+                    "the header is one field with {count} {by}{ending}: is it {by}-separated? Then set the delimiter"
                 )
             }
             Self::LineBreak { field } => {
@@ -121,7 +121,7 @@ impl fmt::Display for Cause {
                 "field {field} of the header equals column {column} except for case, blanks, marks or invisible characters"
             ),
             Self::NoHeader => f.write_str(
-                "the first line names no column of the schema: if it is a row, say so by --no-header, or name the fields by --columns",
+                "the first line names no column of the schema: if it is a row, say that there is no header, or name the columns",
             ),
         }
     }

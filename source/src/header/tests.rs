@@ -94,7 +94,7 @@ fn the_likely_cause_is_named() {
         ),
         (
             "7,Ana,3\n",
-            "the first line names no column of the schema: if it is a row, say so by --no-header, or name the fields by --columns",
+            "the first line names no column of the schema: if it is a row, say that there is no header, or name the columns",
         ),
     ] {
         let text = error(header);

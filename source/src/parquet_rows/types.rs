@@ -43,6 +43,10 @@ impl Kind {
                 return Err((name.to_owned(), "a value: write it as another type"));
             }
         };
+        let is_date = field.get_basic_info().converted_type() == ConvertedType::DATE;
+        if is_date && wanted == ColumnType::Timestamp {
+            return Err(("a date without a time".to_owned(), "this type: make it TEXT"));
+        }
         let fits = match (kind, wanted) {
             (Self::Nanoseconds, ColumnType::Timestamp | ColumnType::Text)
             | (Self::Uuid, ColumnType::Text) => true,

@@ -3,78 +3,31 @@
 
 use std::sync::{Arc, Mutex, PoisonError};
 
-use opaque_client::{description::Table, terminal::escaped};
+use opaque_client::{description, terminal::escaped};
 use reedline::{Completer, CompletionResult, Span, Suggestion};
 
 use super::input::COMMANDS;
 
 /// Keywords of the SQL that a client answers.
-const KEYWORDS: &[&str] = &[
-    "ALL",
-    "AND",
-    "AS",
-    "ASC",
-    "AVG",
-    "BETWEEN",
-    "BY",
-    "CASE",
-    "CAST",
-    "COUNT",
-    "DESC",
-    "DISTINCT",
-    "ELSE",
-    "END",
-    "EXCEPT",
-    "EXISTS",
-    "FALSE",
-    "FROM",
-    "GLOB",
-    "GROUP",
-    "HAVING",
-    "IN",
-    "INNER",
-    "INTERSECT",
-    "IS",
-    "JOIN",
-    "LEFT",
-    "LIKE",
-    "LIMIT",
-    "LOWER",
-    "MAX",
-    "MIN",
-    "NOT",
-    "NULL",
-    "OFFSET",
-    "ON",
-    "OR",
-    "ORDER",
-    "OVER",
-    "PARTITION",
-    "ROUND",
-    "SELECT",
-    "SUBSTR",
-    "SUM",
-    "THEN",
-    "TRUE",
-    "UNION",
-    "UPPER",
-    "USING",
-    "VALUES",
-    "WHEN",
-    "WHERE",
-    "WITH",
-];
+const KEYWORDS: &str = "\
+    ALL AND AS ASC AVG BETWEEN BY CASE CAST COUNT DESC DISTINCT ELSE END EXCEPT EXISTS FALSE \
+    FROM GLOB GROUP HAVING IN INNER INTERSECT IS JOIN LEFT LIKE LIMIT LOWER MAX MIN NOT NULL \
+    OFFSET ON OR ORDER OVER PARTITION ROUND SELECT SUBSTR SUM THEN TRUE UNION UPPER USING \
+    VALUES WHEN WHERE WITH";
+
+/// A table and its columns.
+type Table = (String, Vec<String>);
 
 /// Names of tables and of their columns. Clones share them.
 #[derive(Clone, Default)]
-pub(super) struct Names(Arc<Mutex<Vec<(String, Vec<String>)>>>);
+pub(super) struct Names(Arc<Mutex<Vec<Table>>>);
 
 impl Names {
     /// Replaces the names by those of these tables.
-    pub(super) fn set(&self, tables: &[Table]) {
+    pub(super) fn set(&self, tables: &[description::Table]) {
         // A name comes from a node, and one that could steer the terminal is not offered.
         let offered = |name: &str| escaped(name) == name;
-        let names = |table: &Table| {
+        let names = |table: &description::Table| {
             let columns = table.schema.columns().iter().map(|column| column.name.clone());
             (table.schema.table().to_owned(), columns.filter(|name| offered(name)).collect())
         };
@@ -90,7 +43,9 @@ impl Completer for Names {
         let (start, words) = words(&tables, before);
         let suggestion = |word: String| Suggestion {
             // A comma or semicolon may follow a name.
-            append_whitespace: KEYWORDS.iter().any(|keyword| keyword.eq_ignore_ascii_case(&word))
+            append_whitespace: KEYWORDS
+                .split(' ')
+                .any(|keyword| keyword.eq_ignore_ascii_case(&word))
                 || word.starts_with('\\'),
             value: word,
             span: Span::new(start, position.max(start)),
@@ -101,10 +56,10 @@ impl Completer for Names {
 }
 
 /// The words that may replace the end of `before`, and where that end begins.
-fn words(tables: &[(String, Vec<String>)], before: &str) -> (usize, Vec<String>) {
+fn words(tables: &[Table], before: &str) -> (usize, Vec<String>) {
     let is_part = |c: char| c.is_alphanumeric() || c == '_';
     if before.trim_start().starts_with('\\') {
-        let start = before.rfind(char::is_whitespace).map_or(0, |space| space + 1);
+        let start = before.trim_end_matches(|c: char| !c.is_whitespace()).len();
         return (start, arguments(tables, before, start));
     }
     let start = before.trim_end_matches(is_part).len();
@@ -141,13 +96,13 @@ fn words(tables: &[(String, Vec<String>)], before: &str) -> (usize, Vec<String>)
         words.extend(matching(names, typed));
         let lower = typed.chars().all(|c| c.is_ascii_lowercase());
         let keyword = |word: String| if lower { word.to_ascii_lowercase() } else { word };
-        words.extend(matching(KEYWORDS.iter().copied(), typed).into_iter().map(keyword));
+        words.extend(matching(KEYWORDS.split(' '), typed).into_iter().map(keyword));
     }
     (start, words)
 }
 
 /// The names of commands, or the arguments of one.
-fn arguments(tables: &[(String, Vec<String>)], before: &str, start: usize) -> Vec<String> {
+fn arguments(tables: &[Table], before: &str, start: usize) -> Vec<String> {
     let (earlier, typed) = before.split_at(start);
     let starting = |words: &[&str]| {
         words.iter().filter(|w| w.starts_with(typed)).map(|w| (*w).to_owned()).collect()
@@ -245,6 +200,7 @@ mod tests {
         let tables = [("città".to_owned(), Vec::new())];
         assert_eq!(words(&tables, "SELECT 'é' FROM ci").0, "SELECT 'é' FROM ".len());
         assert_eq!(words(&tables, "\\d cit").0, 3);
+        assert_eq!(words(&tables, "\\d\u{a0}cit").0, 4);
         // The typed letters need not end at a character of the name.
         assert_eq!(words(&tables, "SELECT 1 FROM citté").1, [""; 0]);
     }

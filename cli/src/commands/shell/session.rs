@@ -109,7 +109,7 @@ impl Session {
 
     async fn statements(&self, sql: &str) -> Result<(), Failure> {
         let bar = ProgressBar::hidden();
-        let asked = unless_interrupted(self.ask(sql, &bar)).await;
+        let asked = unless_interrupted(Box::pin(self.ask(sql, &bar))).await;
         bar.finish_and_clear();
         let Some(answers) = asked? else { return Ok(()) };
         let mut text = Vec::new();
