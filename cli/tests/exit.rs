@@ -35,7 +35,7 @@ fn each_way_to_end_has_its_code() {
     let two = "SELECT * FORM t; SELECT 1";
     let wrong = "SELECT * FORM t; SELECT FROM FROM";
     for (code, output) in [
-        (0, run(&["profiles"])),
+        (0, run(&["profiles", "--format", "csv"])),
         (
             0,
             unreachable(&[
@@ -78,6 +78,14 @@ fn the_help_lists_every_code() {
         assert!(codes.contains(&format!("\n  {code}  ")), "{code} in {codes}");
     }
     assert!(codes.contains("130"), "{codes}");
+}
+
+#[test]
+fn without_profiles_it_says_what_writes_one() {
+    let home = tempfile::tempdir().unwrap();
+    let output = opaque(home.path(), &["profiles"]).output().unwrap();
+    assert!(output.status.success() && output.stdout.is_empty());
+    assert!(String::from_utf8(output.stderr).unwrap().contains("`opaque dev`"));
 }
 
 #[test]

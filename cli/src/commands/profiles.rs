@@ -1,6 +1,6 @@
 //! `opaque profiles`.
 
-use std::io;
+use std::io::{self, Write};
 
 use opaque_client::{
     KeyMode,
@@ -14,10 +14,15 @@ use super::{
 use crate::{
     failure::Failure,
     listing::{Cell, Listing, Side::Left},
+    present::Format,
 };
 
 pub(crate) fn list(connection: &Connection, list: &As) -> Result<(), Failure> {
     let homes = Connection::base()?.profiles().map_err(opaque_client::Error::from)?;
+    if homes.is_empty() && list.format == Format::Table {
+        let hint = "no profiles yet: `opaque dev` starts a cluster and writes one";
+        return Ok(writeln!(io::stderr(), "{hint}")?);
+    }
     let listing = listing(&homes, &connection.home()?);
     Ok(listing.write(list.format, &mut io::stdout().lock())?)
 }
@@ -68,7 +73,6 @@ fn listing(homes: &[Home], chosen: &Home) -> Listing {
 #[cfg(test)]
 mod tests {
     use super::*;
-    use crate::present::Format;
 
     #[test]
     fn every_profile_is_listed_and_a_broken_one_with_its_reason() {

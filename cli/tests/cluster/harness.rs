@@ -329,7 +329,7 @@ impl Cluster {
     /// The `opaque` command, with this cluster's profile.
     pub(crate) fn command(&self) -> Command {
         let mut command = Command::new(env!("CARGO_BIN_EXE_opaque"));
-        command.env("OPAQUE_HOME", self.home()).env_remove("RUST_LOG");
+        command.env("OPAQUE_HOME", self.home()).env_remove("RUST_LOG").env_remove("OPAQUE_PROFILE");
         command
     }
 }
