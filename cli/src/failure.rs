@@ -76,11 +76,11 @@ Exit codes:
   0  done; for `status`, every shard serves
   1  it failed in a way that no other code names
   2  wrong options or arguments
-  3  the SQL statement has no answer as it is written: nothing, or not every row, is shown
+  3  the SQL statement has no answer as it is written
   4  no node could be reached or answered in time; for `status`, not every shard serves
   5  the answer is not the one that --expect names
-A command that Ctrl-C ended has code 130 in most shells. If several statements fail, the code is 1
-unless all of them fail with the same code.";
+Several statements that fail with different codes have code 1. A command that Ctrl-C ended has code
+130 in most shells.";
 
 impl Failure {
     /// Prints the error and returns the exit code.
