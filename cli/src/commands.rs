@@ -2,8 +2,11 @@
 
 mod costs;
 mod load;
+mod profiles;
 mod query;
 mod schema;
+#[cfg(feature = "shell")]
+mod shell;
 mod status;
 mod tables;
 
@@ -16,19 +19,30 @@ use std::{
 };
 
 use clap::{Args, CommandFactory, Parser, Subcommand, ValueEnum};
-use opaque_client::{Client, ClientConfig, KeyMode, Overrides, profile::Home};
+use opaque_client::{
+    Client, ClientConfig, KeyMode, Overrides,
+    profile::{Home, ProfileName},
+};
 use opaque_registered::KeyDirectory;
 
-use crate::{dev, failure::Failure};
+use crate::{
+    dev,
+    failure::{self, Failure},
+};
 
 /// Private SQL lookups over a sharded table: the nodes answer without learning the value.
 #[derive(Parser)]
-#[command(version, name = "opaque", max_term_width = 100, after_help = EXAMPLES)]
+#[command(
+    version,
+    name = "opaque",
+    max_term_width = 100,
+    after_help = format!("{EXAMPLES}\n\n{}", failure::EXIT_CODES)
+)]
 pub struct Cli {
     #[command(flatten)]
     connection: Connection,
     #[command(subcommand)]
-    command: Command,
+    command: Option<Command>,
 }
 
 const EXAMPLES: &str = "\
@@ -37,13 +51,19 @@ Examples:
   opaque status --wait 60s                     wait until every shard serves
   opaque load weather.csv --key city           publish a table
   opaque query \"SELECT country FROM weather WHERE city = 'Santiago'\"
+  opaque shell                                 a prompt for statements; `opaque` alone opens it too
+  opaque dev --profile two                     a second cluster, under a name of its own
+  opaque tables --profile two
 
-Connection and keys come from the profile in OPAQUE_HOME (default ~/.opaque), which `opaque dev`
-writes.";
+Connection and keys come from a profile in OPAQUE_HOME (default ~/.opaque), which `opaque dev`
+writes. --profile chooses among several.";
 
 /// Options that locate the cluster.
 #[derive(Args)]
 pub(crate) struct Connection {
+    /// The profile with the cluster's addresses and the keys; `opaque profiles` lists them
+    #[arg(long, global = true, value_name = "NAME", env = "OPAQUE_PROFILE", default_value_t)]
+    profile: ProfileName,
     /// Addresses of nodes, instead of the profile's; repeat the option or separate addresses with
     /// commas
     #[arg(long, global = true, value_name = "URL")]
@@ -89,9 +109,15 @@ impl From<Keys> for KeyMode {
 }
 
 impl Connection {
-    fn home() -> Result<Home, Failure> {
+    /// The home of the default profile.
+    fn base() -> Result<Home, Failure> {
         let home = Home::locate(std::env::var_os("OPAQUE_HOME"), std::env::var_os("HOME"));
         Ok(home.map_err(opaque_client::Error::from)?)
+    }
+
+    /// The home of the chosen profile.
+    fn home(&self) -> Result<Home, Failure> {
+        Ok(Self::base()?.named(self.profile.clone()))
     }
 
     fn client(&self) -> Result<Client, Failure> {
@@ -99,7 +125,16 @@ impl Connection {
     }
 
     fn config(&self) -> Result<ClientConfig, Failure> {
-        let Self { cluster, ca, token_file, client_cert, client_key, server_name, keys } = self;
+        let Self {
+            profile: _,
+            cluster,
+            ca,
+            token_file,
+            client_cert,
+            client_key,
+            server_name,
+            keys,
+        } = self;
         let overrides = Overrides {
             cluster: cluster.clone(),
             ca_file: ca.clone(),
@@ -109,7 +144,7 @@ impl Connection {
             server_name: server_name.clone(),
             keys: keys.map(KeyMode::from),
         };
-        let home = Self::home()?;
+        let home = self.home()?;
         let key_store = KeyDirectory::new(home.keys_dir());
         let config = ClientConfig::with(&home, overrides)?;
         Ok(ClientConfig { key_store: Some(Arc::new(key_store)), ..config })
@@ -128,6 +163,9 @@ enum Command {
     Load(load::Arguments),
     /// Answer a SELECT statement
     Query(query::Arguments),
+    /// Open a prompt for SQL statements and commands
+    #[cfg(feature = "shell")]
+    Shell(shell::Arguments),
     /// List the tables
     Tables(tables::As),
     /// Show a table's columns and what a private lookup of each costs
@@ -136,6 +174,8 @@ enum Command {
     Epochs(tables::Name),
     /// Serve another stored epoch of a table
     Rollback(tables::Rollback),
+    /// List the profiles: the clusters that --profile names
+    Profiles(tables::As),
     /// Write the completions of a shell to standard output
     #[command(after_help = "\
 Example:
@@ -155,32 +195,56 @@ Example:
 impl Cli {
     /// Runs the command, and reports an error on standard error.
     pub async fn run(self) -> ExitCode {
-        match self.outcome().await {
+        let Self { connection, command } = self;
+        let Some(command) = command.or_else(default_command) else {
+            let help = Self::command().render_help().to_string();
+            // A write fails only if standard error is closed, and then there is no reader.
+            let _ = io::stderr().write_all(help.as_bytes());
+            return ExitCode::from(2);
+        };
+        match command.outcome(&connection).await {
             Ok(()) => ExitCode::SUCCESS,
             Err(failure) => failure.report(),
         }
     }
+}
 
-    async fn outcome(self) -> Result<(), Failure> {
-        let Self { connection, command } = self;
-        match command {
-            Command::Dev(arguments) => Ok(dev::run(arguments, Connection::home()?).await?),
-            Command::Status(arguments) => status::run(&connection, &arguments).await,
-            Command::Load(arguments) => load::run(&connection, arguments).await,
-            Command::Schema(arguments) => schema::run(arguments),
-            Command::Query(arguments) => query::run(connection.client()?, arguments).await,
-            Command::Tables(list) => tables::list(&connection.client()?, &list).await,
-            Command::Describe(name) => tables::describe(&connection.client()?, &name).await,
-            Command::Epochs(name) => tables::epochs(&connection.client()?, &name).await,
-            Command::Rollback(to) => tables::rollback(&connection.client()?, &to).await,
-            Command::Completions { shell } => {
+impl Command {
+    async fn outcome(self, connection: &Connection) -> Result<(), Failure> {
+        match self {
+            Self::Dev(arguments) => Ok(dev::run(arguments, connection.home()?).await?),
+            Self::Status(arguments) => status::run(connection, &arguments).await,
+            Self::Load(arguments) => load::run(connection, arguments).await,
+            Self::Schema(arguments) => schema::run(arguments),
+            Self::Query(arguments) => query::run(connection.client()?, arguments).await,
+            #[cfg(feature = "shell")]
+            Self::Shell(arguments) => shell::run(connection, arguments).await,
+            Self::Profiles(list) => profiles::list(connection, &list),
+            Self::Tables(list) => tables::list(&connection.client()?, &list).await,
+            Self::Describe(name) => tables::describe(&connection.client()?, &name).await,
+            Self::Epochs(name) => tables::epochs(&connection.client()?, &name).await,
+            Self::Rollback(to) => tables::rollback(&connection.client()?, &to).await,
+            Self::Completions { shell } => {
                 let mut script = Vec::new();
-                clap_complete::generate(shell, &mut Self::command(), "opaque", &mut script);
+                clap_complete::generate(shell, &mut Cli::command(), "opaque", &mut script);
                 Ok(io::stdout().write_all(&script)?)
             }
-            Command::Bench { arguments: _ } => Err(Failure::BenchMoved),
+            Self::Bench { arguments: _ } => Err(Failure::BenchMoved),
         }
     }
+}
+
+/// What `opaque` without a command does: a prompt on a terminal, and otherwise nothing.
+#[cfg(feature = "shell")]
+fn default_command() -> Option<Command> {
+    use std::io::IsTerminal;
+    let on_terminal = io::stdin().is_terminal() && io::stdout().is_terminal();
+    on_terminal.then(|| Command::Shell(shell::Arguments::default()))
+}
+
+#[cfg(not(feature = "shell"))]
+fn default_command() -> Option<Command> {
+    None
 }
 
 #[cfg(test)]

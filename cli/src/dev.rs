@@ -1,6 +1,7 @@
 //! `opaque dev`: a cluster of node processes on this machine, in the foreground.
 //!
-//! **Flow.** The command locks the data directory, reads or creates its record (`layout`), ports
+//! **Flow.** The command refuses to start if the profile belongs to another cluster. It locks the
+//! data directory, reads or creates its record (`layout`), ports
 //! and certificates (`authority`), and starts one process per replica. It restarts processes that
 //! die (`supervise`). When every shard serves, it writes the profile. On a signal it stops all
 //! processes.
@@ -25,7 +26,12 @@ mod process;
 mod supervise;
 mod temporary;
 
-use std::{io::Write, path::PathBuf, pin::pin, time::Duration};
+use std::{
+    io::Write,
+    path::{Path, PathBuf},
+    pin::pin,
+    time::Duration,
+};
 
 use clap::Args;
 use opaque_client::{
@@ -47,6 +53,9 @@ Examples:
   opaque dev                                three shards, one process each
   opaque dev --shards 2 --replicas 2        two shards, each served twice
   opaque dev --data-dir ./cluster           keep its data here; a second start serves it again
+  opaque dev --profile two                  another cluster, with its own data, profile and keys
+
+A profile that belongs to another cluster is never overwritten: name another one with --profile.
 
 Ctrl-C stops every node, a second one at once. Logs are in DATA/logs; RUST_LOG=debug makes them longer.")]
 pub(crate) struct Arguments {
@@ -85,6 +94,7 @@ pub(crate) async fn run(arguments: Arguments, home: Home) -> Result<(), DevError
     let binary = process::node_binary()?;
     let data = std::path::absolute(data_dir.unwrap_or_else(|| home.dev_dir()))
         .map_err(|source| DevError::Files { path: PathBuf::from("."), source })?;
+    profile_of(&data, &home)?;
     let layout = Layout::open(data, shards, SHARDS, replicas, base_port)?;
     let authorities = Authorities::open(&layout.tls_dir())?;
     for node in layout.nodes() {
@@ -139,21 +149,37 @@ async fn every_shard_serves(client: &Client) {
     }
 }
 
-/// Writes the profile, unless an existing profile was written by a person, and prints how to
-/// connect.
+/// The profile that the cluster with data in `data` may replace: none, its own, or that of a cluster
+/// whose data is gone.
+///
+/// # Errors
+/// The profile belongs to another cluster, or cannot be read: a person may be editing it.
+fn profile_of(data: &Path, home: &Home) -> Result<Profile, DevError> {
+    let profile = Profile::read(home).map_err(|error| DevError::Client(error.into()))?;
+    let Some(profile) = profile else { return Ok(Profile::default()) };
+    let is_same = |other: &PathBuf| {
+        let resolved = |path: &Path| std::fs::canonicalize(path).ok();
+        other == data || (resolved(other).is_some() && resolved(other) == resolved(data))
+    };
+    let is_ours = |other: &PathBuf| is_same(other) || !other.exists();
+    if profile.written_by_dev.as_ref().is_some_and(is_ours) {
+        return Ok(profile);
+    }
+    Err(DevError::Profile {
+        name: home.name().clone(),
+        path: home.profile_file(),
+        other: profile.written_by_dev,
+    })
+}
+
+/// Writes the profile, unless it has come to belong to another cluster, and prints how to connect.
 fn announce(layout: &Layout, home: &Home, endpoints: &[NodeUrl]) -> Result<(), DevError> {
     let ca_file = layout.client_ca_file();
-    let ours = match Profile::read(home) {
-        Ok(None) => Some(Profile::default()),
-        Ok(Some(profile)) => Some(profile).filter(|profile| profile.written_by_dev.is_some()),
-        // An unreadable profile is kept, because a person may be editing it.
-        Err(_) => None,
-    };
     say("every shard serves:");
     for node in layout.nodes() {
         say(&format!("  {}  https://127.0.0.1:{}", node.name, node.client_port));
     }
-    if let Some(before) = ours {
+    if let Ok(before) = profile_of(layout.data(), home) {
         // The user may have added other settings, such as `keys`.
         let profile = Profile {
             endpoints: endpoints.to_vec(),
@@ -163,10 +189,17 @@ fn announce(layout: &Layout, home: &Home, endpoints: &[NodeUrl]) -> Result<(), D
         };
         profile.write(home).map_err(|error| DevError::Client(error.into()))?;
         say(&format!("profile written: {}", home.profile_file().display()));
-        say("try: opaque load SCHEMA.sql DATA.csv, then opaque query 'SELECT ...'");
+        let option = if home.name().is_default() {
+            String::new()
+        } else {
+            format!("--profile {} ", home.name())
+        };
+        say(&format!(
+            "try: opaque {option}load SCHEMA.sql DATA.csv, then opaque {option}query 'SELECT ...'"
+        ));
     } else {
         let cluster: Vec<String> = endpoints.iter().map(NodeUrl::to_string).collect();
-        say(&format!("`opaque dev` did not write {}: it is kept", home.profile_file().display()));
+        say(&format!("{} is another cluster's: it is kept", home.profile_file().display()));
         say(&format!("connect with: --cluster {} --ca {}", cluster.join(","), ca_file.display()));
     }
     say("Ctrl-C stops it");
@@ -209,6 +242,32 @@ mod tests {
     use opaque_client::KeyMode;
 
     use super::*;
+
+    #[test]
+    fn another_clusters_profile_is_not_overwritten() {
+        let dir = tempfile::tempdir().unwrap();
+        let home = Home::new(dir.path().join("home"));
+        let (one, two) = (dir.path().join("one"), dir.path().join("two"));
+        std::fs::create_dir_all(&one).unwrap();
+        assert_eq!(profile_of(&one, &home).unwrap(), Profile::default());
+        let profile = Profile {
+            endpoints: vec!["https://127.0.0.1:1".parse().unwrap()],
+            written_by_dev: Some(one.clone()),
+            ..Profile::default()
+        };
+        profile.write(&home).unwrap();
+        for same in [one.clone(), one.join("."), one.join("../one")] {
+            assert_eq!(profile_of(&same, &home).unwrap(), profile, "{}", same.display());
+        }
+        let refused = profile_of(&two, &home).unwrap_err();
+        assert!(refused.to_string().contains(one.to_str().unwrap()), "{refused}");
+        assert!(refused.hint().unwrap().contains("--profile"));
+        assert!(profile_of(&two, &home.named("two".parse().unwrap())).is_ok());
+        std::fs::remove_dir(&one).unwrap();
+        assert_eq!(profile_of(&two, &home).unwrap(), profile, "its cluster is gone");
+        std::fs::write(home.profile_file(), "?").unwrap();
+        assert!(profile_of(&two, &home).is_err(), "a person may be editing it");
+    }
 
     #[test]
     fn a_second_start_keeps_what_else_the_profile_says() {

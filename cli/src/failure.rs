@@ -8,7 +8,7 @@ use std::{
     process::ExitCode,
 };
 
-use opaque_client::terminal::escaped;
+use opaque_client::{session::CallError, terminal::escaped};
 use opaque_fetch::SourceFault;
 use thiserror::Error;
 
@@ -48,6 +48,8 @@ pub(crate) enum Failure {
         failed: usize,
         /// Statements of the text.
         all: usize,
+        /// The exit code that all of them have, or else 1.
+        code: u8,
     },
     /// Files do not show the schema of their table.
     #[error(transparent)]
@@ -64,14 +66,58 @@ pub(crate) enum Failure {
     /// Not every shard serves.
     #[error("{0}")]
     NotServing(String),
+    /// `opaque shell` was run without a terminal.
+    #[cfg(feature = "shell")]
+    #[error("`opaque shell` needs a terminal for its input and output")]
+    NoTerminal,
+    /// The prompt or its history cannot be used.
+    #[cfg(feature = "shell")]
+    #[error("the prompt cannot be used: {0}")]
+    Prompt(String),
 }
+
+/// The end of `opaque --help`: what the exit codes mean. [`Failure::code`] chooses among them.
+pub(crate) const EXIT_CODES: &str = "\
+Exit codes:
+  0  done; for `status`, every shard serves
+  1  it failed in a way that no other code names
+  2  wrong options or arguments
+  3  the SQL statement has no answer as it is written
+  4  no node could be reached or answered in time; for `status`, not every shard serves
+  5  the answer is not the one that --expect names
+Several statements that fail with different codes have code 1. A command that Ctrl-C ended has code
+130 in most shells.";
 
 impl Failure {
     /// Prints the error and returns the exit code.
     pub(crate) fn report(&self) -> ExitCode {
         match self {
             Self::Io(error) => tell_io(error),
-            failure => tell(failure, failure.hint()),
+            failure => {
+                tell(failure, failure.hint());
+                ExitCode::from(failure.code())
+            }
+        }
+    }
+
+    /// The exit code, as listed in [`EXIT_CODES`].
+    pub(crate) fn code(&self) -> u8 {
+        match self {
+            Self::Client(error) => client_code(error),
+            Self::NotServing(_) => 4,
+            Self::UnexpectedAnswer => 5,
+            Self::Statements { code, .. } => *code,
+            #[cfg(feature = "shell")]
+            Self::NoTerminal => 2,
+            #[cfg(feature = "shell")]
+            Self::Prompt(_) => 1,
+            Self::BenchMoved | Self::Schema(SchemaFault::NoSchema) => 2,
+            Self::Dev(_)
+            | Self::Schema(_)
+            | Self::Rows { .. }
+            | Self::Fetch(_)
+            | Self::Io(_)
+            | Self::TooHeavy { .. } => 1,
         }
     }
 
@@ -101,9 +147,35 @@ impl Failure {
                 Some("compare it with --expect, headers included; --format sets them".to_owned())
             }
             Self::Schema(fault) => fault.hint().map(str::to_owned),
+            #[cfg(feature = "shell")]
+            Self::NoTerminal => {
+                Some("`opaque query -f FILE` and `opaque query -` run statements in scripts".to_owned())
+            }
+            #[cfg(feature = "shell")]
+            Self::Prompt(_) => None,
             Self::Io(_) | Self::Statements { .. } => None,
         }
     }
+}
+
+fn client_code(error: &opaque_client::Error) -> u8 {
+    use opaque_client::Error;
+    match error {
+        Error::Sql(_) => 3,
+        Error::Call(
+            CallError::Unreachable { .. }
+            | CallError::Unavailable { .. }
+            | CallError::Deadline { .. },
+        ) => 4,
+        _ => 1,
+    }
+}
+
+/// The code of several failures: theirs if they agree, and else 1.
+pub(crate) fn common_code(codes: impl IntoIterator<Item = u8>) -> u8 {
+    let mut codes = codes.into_iter();
+    let first = codes.next().unwrap_or(1);
+    if codes.all(|code| code == first) { first } else { 1 }
 }
 
 /// Writes an error and its hint to standard error, and returns the exit code.

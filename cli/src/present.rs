@@ -3,6 +3,7 @@
 mod csv;
 mod json;
 mod table;
+mod vertical;
 
 use std::io::{self, Write};
 
@@ -22,6 +23,8 @@ pub(crate) enum Format {
     Json,
     /// One object per line; SQL types are preserved.
     Jsonl,
+    /// One line per value, for people and wide rows; control characters are escaped.
+    Vertical,
 }
 
 /// Writes an answer, including a final line break. `null` is the text for NULL in CSV.
@@ -36,7 +39,14 @@ pub(crate) fn write(
         Format::Csv => csv::write(answer, null, out),
         Format::Json => json::write(answer, out),
         Format::Jsonl => json::write_lines(answer, out),
+        Format::Vertical => vertical::write(answer, out),
     }
+}
+
+/// The columns of a terminal that [`Format::Table`] fills with an answer.
+#[cfg(feature = "shell")]
+pub(crate) fn table_width(answer: &ResultSet) -> usize {
+    table::width(answer)
 }
 
 /// Formats a timestamp in RFC 3339, with as many fractional digits as needed.

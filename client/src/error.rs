@@ -124,7 +124,7 @@ impl Error {
         match self {
             Self::NoCluster { .. } => Some(
                 "start one with `opaque dev` (it writes the profile), or name one with --cluster \
-                 https://HOST:PORT and --ca FILE"
+                 https://HOST:PORT and --ca FILE; `opaque profiles` lists the profiles there are"
                     .to_owned(),
             ),
             Self::Keys(error) => error.hint().map(str::to_owned),

@@ -4,14 +4,10 @@
 //! $OPAQUE_HOME (default ~/.opaque)      0700
 //!   profile.toml                        0600   endpoints, CA file, credentials
 //!   keys/                               0700   see `keys`
+//!   profiles/NAME/                      0700   another profile, with the same files
 //! ```
 
-use std::{
-    ffi::OsString,
-    fmt, fs, io,
-    path::{Path, PathBuf},
-    str::FromStr,
-};
+use std::{fmt, fs, io, path::PathBuf, str::FromStr};
 
 use serde::{Deserialize, Serialize};
 use thiserror::Error;
@@ -19,50 +15,11 @@ use tonic::transport::Uri;
 
 pub mod credentials;
 pub mod files;
+mod home;
+mod name;
 
-/// The directory that holds a profile.
-#[derive(Debug, Clone, PartialEq, Eq)]
-pub struct Home(PathBuf);
-
-impl Home {
-    /// A profile directory at `path`. This creates no files.
-    pub fn new(path: impl Into<PathBuf>) -> Self {
-        Self(path.into())
-    }
-
-    /// `opaque_home` (the variable OPAQUE_HOME) if set, else `.opaque` in `user_home` (HOME).
-    pub fn locate(
-        opaque_home: Option<OsString>,
-        user_home: Option<OsString>,
-    ) -> Result<Self, ProfileError> {
-        let set = |variable: Option<OsString>| variable.filter(|value| !value.is_empty());
-        set(opaque_home)
-            .map(PathBuf::from)
-            .or_else(|| set(user_home).map(|home| PathBuf::from(home).join(".opaque")))
-            .map(Self)
-            .ok_or(ProfileError::NoHome)
-    }
-
-    /// The directory itself.
-    pub fn path(&self) -> &Path {
-        &self.0
-    }
-
-    /// Path of the connection settings.
-    pub fn profile_file(&self) -> PathBuf {
-        self.0.join("profile.toml")
-    }
-
-    /// Path of the secret keys.
-    pub fn keys_dir(&self) -> PathBuf {
-        self.0.join("keys")
-    }
-
-    /// Default data directory of `opaque dev`.
-    pub fn dev_dir(&self) -> PathBuf {
-        self.0.join("dev")
-    }
-}
+pub use home::Home;
+pub use name::ProfileName;
 
 /// The https address of one node's client port.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
@@ -223,6 +180,15 @@ pub enum ProfileError {
     /// Neither OPAQUE_HOME nor HOME is set.
     #[error("no place for the profile: neither OPAQUE_HOME nor HOME is set")]
     NoHome,
+    /// The text is not a profile's name.
+    #[error(
+        "{name:?} is not a profile's name: write 1 to 64 letters, digits, `-`, `_` and `.`, the \
+         first a letter or digit"
+    )]
+    Name {
+        /// The text as given.
+        name: String,
+    },
     /// The text is not a node's address.
     #[error("{url:?} is not a node's address: {reason}")]
     Url {
@@ -270,20 +236,12 @@ pub enum ProfileError {
 
 #[cfg(test)]
 mod tests {
-    use std::os::unix::fs::PermissionsExt;
+    use std::{os::unix::fs::PermissionsExt, path::Path};
 
     use super::*;
 
     fn url(text: &str) -> NodeUrl {
         text.parse().unwrap()
-    }
-
-    #[test]
-    fn home_prefers_its_own_variable() {
-        let home = |a: &str, b: &str| Home::locate(Some(a.into()), Some(b.into()));
-        assert_eq!(home("/x", "/h").unwrap(), Home::new("/x"));
-        assert_eq!(home("", "/h").unwrap(), Home::new("/h/.opaque"));
-        assert!(matches!(Home::locate(None, None), Err(ProfileError::NoHome)));
     }
 
     #[test]

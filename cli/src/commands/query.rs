@@ -15,7 +15,7 @@ use opaque_client::{
 };
 
 use crate::{
-    failure::Failure,
+    failure::{Failure, common_code},
     present::{self, Format},
     text::{count, millis, size},
 };
@@ -122,24 +122,25 @@ pub(crate) async fn run(client: Client, arguments: Arguments) -> Result<(), Fail
         // The client's own error for a text without a statement.
         return shown(client.query_and_close(&sql, &options).await);
     };
-    let mut failed = 0;
+    let mut codes = Vec::new();
     for part in earlier {
         let options = QueryOptions { parameters: part.parameters(&parameters), ..options.clone() };
         if let Err(failure) = shown(client.query(part.text, &options).await) {
             failure.report();
-            failed += 1;
+            codes.push(failure.code());
         }
     }
     let options = QueryOptions { parameters: last.parameters(&parameters), ..options };
     let outcome = shown(client.query_and_close(last.text, &options).await);
-    if failed == 0 {
+    if codes.is_empty() {
         return outcome;
     }
     if let Err(failure) = outcome {
         failure.report();
-        failed += 1;
+        codes.push(failure.code());
     }
-    Err(Failure::Statements { failed, all: parts.len() })
+    let failed = codes.len();
+    Err(Failure::Statements { failed, all: parts.len(), code: common_code(codes) })
 }
 
 /// Whether two texts are equal apart from line breaks at their ends, which shells and YAML add and
@@ -150,7 +151,7 @@ fn is_expected(answer: &[u8], expected: &str) -> bool {
 }
 
 /// Draws the progress of a public scan, only if standard error is a terminal.
-fn show(bar: &ProgressBar, event: Event) {
+pub(super) fn show(bar: &ProgressBar, event: Event) {
     if let Event::Scanning { buckets, total } = event {
         if bar.is_hidden() {
             bar.set_draw_target(indicatif::ProgressDrawTarget::stderr());
@@ -172,7 +173,8 @@ fn parameter(text: &str) -> Result<(String, String), String> {
     Ok((name.to_owned(), value.to_owned()))
 }
 
-fn describe(timing: &Timing) -> String {
+/// The costs of a statement, one on each line.
+pub(super) fn describe(timing: &Timing) -> String {
     let Timing {
         lookups,
         requests,

@@ -106,6 +106,8 @@ fn may_mend(failure: &Failure) -> bool {
         | Failure::TooHeavy { .. }
         | Failure::Schema(_)
         | Failure::NotServing(_) => false,
+        #[cfg(feature = "shell")]
+        Failure::NoTerminal | Failure::Prompt(_) => false,
     }
 }
 

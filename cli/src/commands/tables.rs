@@ -50,6 +50,11 @@ pub(crate) struct Rollback {
 }
 
 pub(crate) async fn list(client: &Client, list: &As) -> Result<(), Failure> {
+    Ok(write_list(client.tables().await?, list.format, &mut io::stdout().lock())?)
+}
+
+/// Writes the tables to `out`, and what is missing to standard error.
+pub(super) fn write_list(tables: Tables, format: Format, out: &mut impl Write) -> io::Result<()> {
     let row = |table: Table| {
         let names = table.schema.columns();
         let searchable = table.schema.searchable().filter_map(|i| names.get(i));
@@ -65,12 +70,12 @@ pub(crate) async fn list(client: &Client, list: &As) -> Result<(), Failure> {
             Cell::json(strings(&searchable), searchable.join(", ")),
         ]
     };
-    let Tables { tables, missing } = client.tables().await?;
+    let Tables { tables, missing } = tables;
     for (table, reason) in &missing {
         let (table, reason) = (escaped(table), escaped(reason));
         writeln!(io::stderr(), "table {table} is not served: {reason}")?;
     }
-    if tables.is_empty() && list.format == Format::Table {
+    if tables.is_empty() && format == Format::Table {
         if missing.is_empty() {
             let hint = "no tables yet: `opaque load SCHEMA.sql DATA.csv` publishes one";
             writeln!(io::stderr(), "{hint}")?;
@@ -86,11 +91,11 @@ pub(crate) async fn list(client: &Client, list: &As) -> Result<(), Failure> {
         ("searchable", "SEARCHABLE", Left),
     ];
     let listing = Listing { columns, rows: tables.into_iter().map(row).collect() };
-    Ok(listing.write(list.format, &mut io::stdout().lock())?)
+    listing.write(format, out)
 }
 
 /// Texts as a JSON array.
-fn strings(texts: &[&str]) -> String {
+pub(super) fn strings(texts: &[&str]) -> String {
     serde_json::Value::from(texts.to_vec()).to_string()
 }
 
@@ -100,6 +105,11 @@ pub(crate) async fn describe(client: &Client, name: &Name) -> Result<(), Failure
     if name.list.format != Format::Table {
         return Ok(described(&table).write(name.list.format, &mut out)?);
     }
+    Ok(write_description(&table, &mut out)?)
+}
+
+/// Describes a table for people.
+pub(super) fn write_description(table: &Table, out: &mut impl Write) -> io::Result<()> {
     writeln!(
         out,
         "table {}: {} rows, epoch {}, generation {}\n",
@@ -110,7 +120,7 @@ pub(crate) async fn describe(client: &Client, name: &Name) -> Result<(), Failure
     )?;
     let header = ["COLUMN", "TYPE", "ROLE", "NULL"];
     let rows = table.schema.columns().iter().map(|described| column(described).to_vec());
-    columns(&mut out, &header, &[], rows)?;
+    columns(out, &header, &[], rows)?;
     writeln!(out, "\nOne private lookup of one page, on one core and a link of {}:", table.link)?;
     let header = [
         "INDEX",
@@ -126,17 +136,17 @@ pub(crate) async fn describe(client: &Client, name: &Name) -> Result<(), Failure
         "TIME",
     ];
     let right: Vec<usize> = (1..header.len()).collect();
-    let rows = table.indexes.iter().map(|index| index_row(&table, index));
-    columns(&mut out, &header, &right, rows)?;
+    let rows = table.indexes.iter().map(|index| index_row(table, index));
+    columns(out, &header, &right, rows)?;
     for index in &table.indexes {
-        writeln!(out, "\n{}:", index_name(&table, index))?;
+        writeln!(out, "\n{}:", index_name(table, index))?;
         for line in index.geometry.explanation(table.link).to_string().lines() {
             writeln!(out, "  {line}")?;
         }
     }
     if let Some(figures) = table.figures() {
         writeln!(out)?;
-        costs::write(&mut out, &figures, &place(&figures, table.rows))?;
+        costs::write(out, &figures, &place(&figures, table.rows))?;
     }
     Ok(())
 }

@@ -1,7 +1,11 @@
 //! Errors of `opaque dev`.
 
-use std::{io, path::PathBuf};
+use std::{
+    io,
+    path::{Path, PathBuf},
+};
 
+use opaque_client::profile::ProfileName;
 use thiserror::Error;
 
 /// Why a cluster could not be started or kept running.
@@ -39,6 +43,16 @@ pub enum DevError {
         found: u32,
         /// The requested number.
         asked: u32,
+    },
+    /// The profile belongs to another cluster.
+    #[error("profile {name} belongs to {}: nothing was started", owner(other.as_deref()))]
+    Profile {
+        /// Its name.
+        name: ProfileName,
+        /// Its file.
+        path: PathBuf,
+        /// The data directory of its cluster, if another `opaque dev` wrote it.
+        other: Option<PathBuf>,
     },
     /// No port is available.
     #[error("no port for node {node}: {source}")]
@@ -86,6 +100,14 @@ pub enum DevError {
     Client(opaque_client::Error),
 }
 
+/// Whose profile it is.
+fn owner(other: Option<&Path>) -> String {
+    match other {
+        Some(data) => format!("the `opaque dev` with data in {}", data.display()),
+        None => "a cluster that no `opaque dev` started".to_owned(),
+    }
+}
+
 impl DevError {
     /// What to do about the error, if anything can be done.
     pub fn hint(&self) -> Option<String> {
@@ -105,6 +127,11 @@ impl DevError {
             Self::Shards { found, .. } => Some(format!(
                 "the number of shards of existing data cannot be changed yet: use --shards {found}, \
                  or another --data-dir"
+            )),
+            Self::Profile { path, .. } => Some(format!(
+                "start this cluster under another name, `opaque dev --profile NAME`, or delete {} \
+                 if its cluster is no longer needed",
+                path.display()
             )),
             Self::Port { .. } => Some("choose another --base-port, or none".to_owned()),
             Self::Client(error) => error.hint(),

@@ -15,6 +15,20 @@ const STYLE: TableStyle = TableStyle::new()
     .content_lines(ContentLineStyle::none().junction('|'));
 
 pub(super) fn write(answer: &ResultSet, out: &mut impl Write) -> io::Result<()> {
+    for line in drawn(answer).lines() {
+        writeln!(out, "{}", line.trim_end())?;
+    }
+    let rows = answer.rows.len();
+    writeln!(out, "({rows} {})", if rows == 1 { "row" } else { "rows" })
+}
+
+/// The columns of a terminal that the table fills: the length of its rule, which is ASCII.
+#[cfg(feature = "shell")]
+pub(super) fn width(answer: &ResultSet) -> usize {
+    drawn(answer).lines().nth(1).map_or(0, |rule| rule.len())
+}
+
+fn drawn(answer: &ResultSet) -> Table {
     let mut table = Table::new();
     table.load_style(STYLE);
     table.set_header(answer.columns.iter().map(|column| Cell::new(escaped(&column.name))));
@@ -23,11 +37,7 @@ pub(super) fn write(answer: &ResultSet, out: &mut impl Write) -> io::Result<()> 
         let cells = row.iter().zip(&sides);
         table.add_row(cells.map(|(value, side)| Cell::new(shown(value)).set_alignment(*side)));
     }
-    for line in table.lines() {
-        writeln!(out, "{}", line.trim_end())?;
-    }
-    let rows = answer.rows.len();
-    writeln!(out, "({rows} {})", if rows == 1 { "row" } else { "rows" })
+    table
 }
 
 /// Numbers are aligned to the right. A computed column has them if all its values are numbers.
@@ -40,7 +50,7 @@ fn side(answer: &ResultSet, column: usize) -> CellAlignment {
     if is_numeric { CellAlignment::Right } else { CellAlignment::Left }
 }
 
-fn shown(value: &Value) -> String {
+pub(super) fn shown(value: &Value) -> String {
     match value {
         Value::Null => "NULL".to_owned(),
         Value::Int(number) => number.to_string(),

@@ -172,6 +172,35 @@ fn table_without_rows_keeps_its_header() {
 }
 
 #[test]
+fn vertical_has_a_line_for_each_value() {
+    let mut some = nasty();
+    some.rows.truncate(1);
+    some.rows.push(some.rows[0].clone());
+    let record = [
+        "n  | -9223372036854775808",
+        "r  | 21.5",
+        "t  | a,\"b\"\\n\\u{1b}[31m",
+        "j  | {\"a\":\\n[1, 12345678901234567890]}",
+        "b  | true",
+        "at | 1970-01-01T00:00:01.5Z",
+    ];
+    let record = record.join("\n");
+    let rule = "-".repeat(27);
+    let expected = format!("-[ RECORD 1 ]{rule}\n{record}\n-[ RECORD 2 ]{rule}\n{record}\n");
+    assert_eq!(written(&some, Format::Vertical), expected);
+    let empty = answer(&[("city", ColumnType::Text)], Vec::new());
+    assert_eq!(written(&empty, Format::Vertical), "(0 rows)\n");
+}
+
+#[cfg(feature = "shell")]
+#[test]
+fn the_width_of_a_table_counts_columns_of_a_terminal() {
+    let wide = answer(&[("t", ColumnType::Text)], vec![vec![Value::Text("日本語".to_owned())]]);
+    assert_eq!(table_width(&wide), 8);
+    assert_eq!(table_width(&answer(&[("longer", ColumnType::Int)], Vec::new())), 8);
+}
+
+#[test]
 fn csv_has_null_apart_from_empty_text() {
     let expected = "n,r,t,j,b,at\n\
         -9223372036854775808,21.5,\"a,\"\"b\"\"\n\u{1b}[31m\",\"{\"\"a\"\":\n[1, 12345678901234567890]}\",true,1970-01-01T00:00:01.5Z\n\

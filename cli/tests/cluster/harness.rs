@@ -90,6 +90,11 @@ impl Cluster {
         assert!(status.status.success(), "{}\n{}", text(&status.stderr), self.logs());
     }
 
+    /// Adds arguments of `opaque dev` for the next start.
+    pub(crate) fn add_arguments(&mut self, more: &[&str]) {
+        self.arguments.extend(more.iter().map(|argument| (*argument).to_owned()));
+    }
+
     /// Starts `opaque dev` again on the same data.
     pub(crate) fn resume_unserved(&mut self) {
         assert!(self.dev.is_none(), "it runs already");
@@ -324,7 +329,7 @@ impl Cluster {
     /// The `opaque` command, with this cluster's profile.
     pub(crate) fn command(&self) -> Command {
         let mut command = Command::new(env!("CARGO_BIN_EXE_opaque"));
-        command.env("OPAQUE_HOME", self.home()).env_remove("RUST_LOG");
+        command.env("OPAQUE_HOME", self.home()).env_remove("RUST_LOG").env_remove("OPAQUE_PROFILE");
         command
     }
 }

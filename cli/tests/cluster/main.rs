@@ -32,13 +32,18 @@ mod missing;
 #[path = "../../../client/tests/support/oracle.rs"]
 mod oracle;
 mod peers;
+mod profiles;
 mod proposing;
 mod reach;
 mod repair;
 mod replicas;
 mod rights;
+#[cfg(feature = "shell")]
+mod shell;
 mod sql;
 #[path = "../../../client/tests/support/statements.rs"]
 mod statements;
 mod stored;
+#[cfg(feature = "shell")]
+mod terminal;
 mod wire;

@@ -48,7 +48,8 @@ impl Proxy {
         self.closed.load(Ordering::SeqCst)
     }
 
-    fn take(&self) -> (u64, u64) {
+    /// Bytes sent and received since the last call.
+    pub(crate) fn take(&self) -> (u64, u64) {
         (self.up.swap(0, Ordering::SeqCst), self.down.swap(0, Ordering::SeqCst))
     }
 }
