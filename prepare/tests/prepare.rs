@@ -133,7 +133,7 @@ fn a_column_may_have_another_name_in_the_source() {
     };
     let report = |schema: &str| report_of(schema, &source, &["--allow-local-sources"], &[]);
     let published = report(&schema("city", "temp"));
-    assert_eq!(published["epoch"]["rows"], 1, "{published}");
+    assert_eq!(published["epochs"][0]["rows"], 1, "{published}");
     // Names in the source are compared with their case.
     let refused = report(&schema("City", "temp"));
     assert!(refused.to_string().contains("missing: City"), "{refused}");
