@@ -123,7 +123,7 @@ enum Command {
     Status(status::Arguments),
     /// Publish a table, or a new epoch of one, from files
     Load(load::Arguments),
-    /// Answer a SELECT statement
+    /// Answer SELECT statements
     Query(query::Arguments),
     /// List the tables
     Tables(tables::As),
@@ -164,7 +164,10 @@ impl Cli {
             Command::Dev(arguments) => Ok(dev::run(arguments, Connection::home()?).await?),
             Command::Status(arguments) => status::run(&connection, &arguments).await,
             Command::Load(arguments) => load::run(&connection.client()?, arguments).await,
-            Command::Query(arguments) => query::run(connection.client()?, arguments).await,
+            // The largest future of all commands.
+            Command::Query(arguments) => {
+                Box::pin(query::run(connection.client()?, arguments)).await
+            }
             Command::Tables(list) => tables::list(&connection.client()?, &list).await,
             Command::Describe(name) => tables::describe(&connection.client()?, &name).await,
             Command::Epochs(name) => tables::epochs(&connection.client()?, &name).await,
@@ -186,6 +189,17 @@ mod tests {
     #[test]
     fn arguments_are_consistent() {
         Cli::command().debug_assert();
+    }
+
+    /// A terminal of 100 columns, with a margin.
+    #[test]
+    fn lines_of_the_help_of_query_are_short() {
+        let mut command = Cli::command();
+        let query = command.find_subcommand_mut("query").unwrap();
+        let help = query.render_long_help().to_string();
+        for line in help.lines() {
+            assert!(line.chars().count() <= 96, "{line}");
+        }
     }
 
     #[test]
