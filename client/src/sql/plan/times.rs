@@ -3,7 +3,8 @@
 //! A TIMESTAMP column has a collation that compares instants, and what is computed from it, such as
 //! `MAX(at)`, is text without a collation. A literal may write the same instant in another way:
 //! without six digits of a fraction, or in another time zone. A comparison of both therefore gets
-//! the collation. It applies only if the literal is an RFC 3339 time.
+//! the collation. It applies only if the literal is an RFC 3339 time. An expression counts as computed
+//! from a time if it has the name of a TIMESTAMP column, or of an alias of such an expression.
 
 use std::collections::{BTreeMap, BTreeSet};
 use std::ops::ControlFlow;
@@ -20,8 +21,8 @@ use crate::sql::statement::{Literal, Place, Statement};
 /// The tree of a statement, with the collation where it compares computed times with literals.
 pub(super) fn with_times(statement: &Statement, schemas: &[&Schema]) -> Query {
     let mut tree = statement.tree.clone();
-    let columns = schemas.iter().flat_map(|schema| schema.columns());
-    let times = columns.filter(|column| column.column_type == ColumnType::Timestamp);
+    let columns = || schemas.iter().flat_map(|schema| schema.columns());
+    let times = columns().filter(|column| column.column_type == ColumnType::Timestamp);
     let mut times: BTreeSet<String> =
         times.map(|column| column.name.to_ascii_lowercase()).collect();
     if times.is_empty() {
@@ -41,7 +42,10 @@ pub(super) fn with_times(statement: &Statement, schemas: &[&Schema]) -> Query {
             break;
         }
     }
-    let _ = VisitMut::visit(&mut tree, &mut Times { places: &statement.places, times });
+    let others = columns().filter(|column| column.column_type != ColumnType::Timestamp);
+    let others = others.map(|column| column.name.to_ascii_lowercase()).collect();
+    let mut times = Times { places: &statement.places, times, others };
+    let _ = VisitMut::visit(&mut tree, &mut times);
     tree
 }
 
@@ -66,6 +70,8 @@ struct Times<'a> {
     places: &'a [Place],
     /// Columns and aliases that are times, in lower case.
     times: BTreeSet<String>,
+    /// Columns of other types, in lower case. Two tables may have columns of one name.
+    others: BTreeSet<String>,
 }
 
 impl VisitorMut for Times<'_> {
@@ -121,6 +127,16 @@ impl Times<'_> {
 
     /// Whether an expression is computed from a time and has no collation of its own.
     fn is_time(&self, expr: &Expr) -> bool {
+        let column = match expr {
+            Expr::Nested(inner) => return self.is_time(inner),
+            Expr::Identifier(name) => Some(name),
+            Expr::CompoundIdentifier(parts) => parts.last(),
+            _ => None,
+        };
+        // A TIMESTAMP column needs nothing, and a column of another type must stay as it is.
+        if column.is_some_and(|column| self.others.contains(&plain(column))) {
+            return false;
+        }
         let collated = visit_expressions(expr, |part| match part {
             Expr::Collate { .. } => ControlFlow::Break(()),
             _ => ControlFlow::Continue(()),

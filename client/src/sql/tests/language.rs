@@ -148,6 +148,33 @@ fn computed_times_compare_with_literals_as_instants() {
     assert_eq!(ask_with(sql, &parameters).unwrap().rows.len(), 1);
 }
 
+/// A TEXT column is compared as text, also if another table has a TIMESTAMP column of its name.
+#[test]
+fn a_text_is_no_time_because_of_its_name() {
+    let schema = |table: &str, column_type| {
+        let column = |name: &str, column_type, role| Column {
+            name: name.to_owned(),
+            column_type,
+            role,
+            nullable: false,
+        };
+        let id = column("id", ColumnType::Int, Role::Key);
+        Schema::new(table.to_owned(), vec![id, column("at", column_type, Role::Payload)]).unwrap()
+    };
+    let (t, u) = (schema("t", ColumnType::Timestamp), schema("u", ColumnType::Text));
+    let metas = [&t, &u].map(|schema| TableMeta { schema, rows: 1, indexes: &[] });
+    let sql = "SELECT t.at = '2026-11-30T11:00:00+01:00', u.at = '2026-11-30T11:00:00+01:00', \
+               MAX(t.at) = '2026-11-30T11:00:00+01:00' FROM t, u";
+    let statement = parse(sql, &Parameters::default()).unwrap();
+    let options = super::super::Options { allow_public_scan: true, ..Default::default() };
+    let plan = plan(&statement, &metas, &options).unwrap();
+    let text = "2026-11-30T10:00:00Z";
+    let rows = [Value::parse(ColumnType::Timestamp, text).unwrap(), Value::Text(text.to_owned())];
+    let rows = rows.map(|at| Fetched::Rows([(0, vec![Value::Int(0), at])].into()));
+    let answer = plan.finish(rows.into(), &Bounds::default()).unwrap();
+    assert_eq!(answer.rows, [[1, 0, 1].map(Value::Int)]);
+}
+
 #[test]
 fn equal_parameters_are_equal_expressions() {
     let sql = "SELECT city || CAST(:p AS TEXT) FROM weather WHERE sky = 'a' \
