@@ -48,7 +48,8 @@ Examples:
   opaque dev --shards 2 --replicas 2        two shards, each served twice
   opaque dev --data-dir ./cluster           keep its data here; a second start serves it again
 
-Ctrl-C stops every node, a second one at once. Logs are in DATA/logs; RUST_LOG=debug makes them longer.")]
+Ctrl-C stops every node, a second one at once. Logs are in DATA/logs; RUST_LOG=debug
+makes them longer.")]
 pub(crate) struct Arguments {
     /// Number of shards; fixed once the data directory exists
     #[arg(long, value_name = "N", value_parser = clap::value_parser!(u32).range(1..=64))]

@@ -29,8 +29,9 @@ one that has no private plan, but only with --allow-public-scan.
 On this machine, other users can see a command's arguments: `-` keeps the statement out of them.
 
 Several statements are separated by semicolons. All of them are sent, and the connection is
-closed, before the first answer is decrypted. Answers are then printed in order. A statement that
-fails does not stop the others, so the cluster cannot tell from the requests that it failed.
+closed, before the first answer is decrypted. Answers are then printed in order. A statement
+that fails does not stop the others, so the cluster cannot tell from the requests that it
+failed.
 
 Examples:
   opaque query \"SELECT * FROM weather WHERE city IN ('Tokyo', 'Cairo')\"
