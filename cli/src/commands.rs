@@ -161,7 +161,7 @@ enum Command {
     Schema(schema::Arguments),
     /// Publish a table, or a new epoch of one, from files
     Load(load::Arguments),
-    /// Answer a SELECT statement
+    /// Answer SELECT statements
     Query(query::Arguments),
     /// Open a prompt for SQL statements and commands
     #[cfg(feature = "shell")]
@@ -216,7 +216,8 @@ impl Command {
             Self::Status(arguments) => status::run(connection, &arguments).await,
             Self::Load(arguments) => load::run(connection, arguments).await,
             Self::Schema(arguments) => schema::run(arguments),
-            Self::Query(arguments) => query::run(connection.client()?, arguments).await,
+            // The largest future of all commands.
+            Self::Query(arguments) => Box::pin(query::run(connection.client()?, arguments)).await,
             #[cfg(feature = "shell")]
             Self::Shell(arguments) => shell::run(connection, arguments).await,
             Self::Profiles(list) => profiles::list(connection, &list),
@@ -254,6 +255,18 @@ mod tests {
     #[test]
     fn arguments_are_consistent() {
         Cli::command().debug_assert();
+    }
+
+    /// clap does not wrap these texts well: a line that is too long leaves a line of one word.
+    #[test]
+    fn written_lines_of_the_help_are_short() {
+        let command = Cli::command();
+        for command in std::iter::once(&command).chain(command.get_subcommands()) {
+            let help = command.get_after_help().map(ToString::to_string).unwrap_or_default();
+            for line in help.lines() {
+                assert!(line.chars().count() <= 96, "{line}");
+            }
+        }
     }
 
     #[test]

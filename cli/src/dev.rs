@@ -57,7 +57,8 @@ Examples:
 
 A profile that belongs to another cluster is never overwritten: name another one with --profile.
 
-Ctrl-C stops every node, a second one at once. Logs are in DATA/logs; RUST_LOG=debug makes them longer.")]
+Ctrl-C stops every node, a second one at once. Logs are in DATA/logs; RUST_LOG=debug
+makes them longer.")]
 pub(crate) struct Arguments {
     /// Number of shards; fixed once the data directory exists
     #[arg(long, value_name = "N", value_parser = clap::value_parser!(u32).range(1..=64))]

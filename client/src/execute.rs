@@ -7,15 +7,14 @@
 //! answered, so the content of an answer affects neither whether a request is sent nor when. An
 //! answer that fails its check ends the query at that point. [`Client::query_and_close`] also
 //! closes the connections before it decrypts, so that the time of the close reveals no more than
-//! the requests do.
+//! the requests do. [`Client::gather_and_close`] does the same for several statements: it reads all
+//! of them before the first request, and decrypts nothing before the last answer of the last one.
 
+mod gathered;
 mod scan;
 
 use std::{
-    sync::{
-        Arc,
-        atomic::{AtomicBool, Ordering},
-    },
+    sync::Arc,
     time::{Duration, Instant},
 };
 
@@ -24,15 +23,20 @@ use opaque_proto::v1::LookupHeader;
 use tokio::{task::spawn_blocking, time::sleep};
 use zeroize::Zeroizing;
 
+use self::gathered::Answers;
+pub use self::gathered::Gathered;
 use crate::{
     client::{Client, OnEvent},
     description::Table,
     error::Error,
     lookup::{Asker, LOOKUPS_PER_REQUEST, LookupError, Sealed, index_keys::IndexKeys},
-    session::{CallError, calls::Lookup, retry::replan},
+    session::{
+        CallError,
+        calls::{Lookup, ScanMemory},
+        retry::replan,
+    },
     sql::{
-        self, Bounds, Fetched, IndexMeta, Options, Parameters, Plan, ResultSet, Source, SqlError,
-        Statement,
+        self, Bounds, Fetched, IndexMeta, Options, Parameters, Plan, ResultSet, Source, Statement,
     },
 };
 
@@ -43,8 +47,8 @@ pub struct QueryOptions {
     pub plan: Options,
     /// Values of `:name` placeholders.
     pub parameters: Parameters,
-    /// Memory limit in MiB for the rows that a public scan returns, and for the answer. A statement
-    /// that needs more fails.
+    /// Memory limit in MiB for the rows that public scans return, all scans of one call together,
+    /// and for each answer. A statement that needs more fails.
     pub scan_mib: u32,
     /// Receives the progress of a public scan.
     pub on_event: Option<OnEvent>,
@@ -91,16 +95,11 @@ pub struct Timing {
     pub network: Duration,
     /// Decryption and checks on the client.
     pub decrypt: Duration,
-    /// Time from the statement to the answer.
+    /// Computation of the answer from the decrypted rows, by SQLite.
+    pub compute: Duration,
+    /// Time for the statement, from its first request to its answer, without the time that it
+    /// waited for other statements of [`Client::gather_and_close`].
     pub total: Duration,
-}
-
-impl Timing {
-    /// Sum of the parts that are measured separately. They run one after another, so the remainder
-    /// of the total is [`Timing::setup`].
-    fn parts(&self) -> Duration {
-        self.encrypt + self.server + self.network + self.decrypt
-    }
 }
 
 impl Client {
@@ -115,7 +114,8 @@ impl Client {
         sql: &str,
         options: &QueryOptions,
     ) -> Result<(ResultSet, Timing), Error> {
-        self.gather(sql, options).await?.open().await
+        let statement = sql::parse(sql, &options.parameters)?;
+        self.gather(statement, options, &mut memory(options)).await?.open().await
     }
 
     /// Answers one statement. After all answers have arrived and before the first one is decrypted,
@@ -129,15 +129,53 @@ impl Client {
         sql: &str,
         options: &QueryOptions,
     ) -> Result<(ResultSet, Timing), Error> {
-        let gathered = self.gather(sql, options).await;
+        let statement = sql::parse(sql, &options.parameters);
+        let gathered = match statement {
+            Ok(statement) => self.gather(statement, options, &mut memory(options)).await,
+            Err(error) => Err(error.into()),
+        };
         self.close().await;
         gathered?.open().await
     }
 
-    /// Sends every request of a statement without decrypting any answer.
-    async fn gather(&self, sql: &str, options: &QueryOptions) -> Result<Gathered, Error> {
+    /// Sends the requests of several statements, each with its own parameters, and closes every
+    /// connection. [`Gathered::open`] then decrypts each answer. A statement that fails does not
+    /// stop the next ones. [`QueryOptions::parameters`] is not used.
+    ///
+    /// Requests and the close therefore reveal no more than those of
+    /// [`Client::query_and_close`]. Every answer stays in memory until the last one has arrived.
+    ///
+    /// # Errors
+    /// Each statement has its own result, with the errors of [`Client::query`].
+    pub async fn gather_and_close(
+        self,
+        statements: &[(&str, Parameters)],
+        options: &QueryOptions,
+    ) -> Vec<Result<Gathered, Error>> {
+        // The time that this takes depends on literals, so it must not lie between two requests.
+        let parsed: Vec<_> =
+            statements.iter().map(|(sql, parameters)| sql::parse(sql, parameters)).collect();
+        let mut memory = memory(options);
+        let mut gathered = Vec::with_capacity(parsed.len());
+        for statement in parsed {
+            gathered.push(match statement {
+                Ok(statement) => self.gather(statement, options, &mut memory).await,
+                Err(error) => Err(error.into()),
+            });
+        }
+        self.close().await;
+        gathered
+    }
+
+    /// Sends every request of a statement without decrypting any answer. A statement that fails
+    /// takes nothing from `memory`, because its rows are dropped.
+    async fn gather(
+        &self,
+        statement: Statement,
+        options: &QueryOptions,
+        memory: &mut ScanMemory,
+    ) -> Result<Gathered, Error> {
         let begun = Instant::now();
-        let statement = sql::parse(sql, &options.parameters)?;
         let (mut plans, mut asked): (_, Option<Vec<Arc<Table>>>) = (0, None);
         let mut may_be_outdated = true;
         loop {
@@ -163,15 +201,20 @@ impl Client {
             }
             let plan = plan?;
             let mut timing = Timing::default();
-            match self.fetch(&tables, &plan, options, &mut timing).await {
+            let mut left = *memory;
+            match self.fetch(&tables, &plan, options, &mut left, &mut timing).await {
                 Ok(answers) => {
+                    *memory = left;
                     let is_current = tables.iter().all(|table| {
                         let kept = self.cached(table.schema.table());
                         kept.is_some_and(|kept| kept.epoch == table.epoch)
                     });
                     let bounds =
                         Bounds { bytes: u64::from(options.scan_mib) << 20, ..Bounds::default() };
-                    return Ok(Gathered { plan, answers, timing, begun, is_current, bounds });
+                    timing.total = begun.elapsed();
+                    let measured = timing.encrypt + timing.server + timing.network;
+                    timing.setup = timing.total.saturating_sub(measured);
+                    return Ok(Gathered { plan, answers, timing, is_current, bounds });
                 }
                 Err(Error::Call(CallError::Stale)) => {
                     plans += 1;
@@ -208,15 +251,18 @@ impl Client {
         Ok((tables, fresh))
     }
 
-    /// Sends the requests for every table of a plan, one table after another.
+    /// Sends the requests for every table of a plan, one table after another. A table that is
+    /// scanned for several references is scanned once.
     async fn fetch(
         &self,
         tables: &[Arc<Table>],
         plan: &Plan,
         options: &QueryOptions,
+        memory: &mut ScanMemory,
         timing: &mut Timing,
     ) -> Result<Vec<Answers>, Error> {
         let mut answers = Vec::with_capacity(tables.len());
+        let mut scans: Vec<(&str, Option<u64>, Fetched)> = Vec::new();
         for (table, source) in tables.iter().zip(plan.sources()) {
             answers.push(match source {
                 Source::Count(_) => Answers::Open(Fetched::Nothing),
@@ -224,8 +270,20 @@ impl Client {
                     self.look_up(table, *column, values, *pages, timing).await?
                 }
                 Source::PublicScan { rows_below } => {
-                    let rows = self.scan(table, *rows_below, options, timing).await?;
-                    Answers::Open(Fetched::Rows(rows))
+                    let name = table.schema.table();
+                    let known =
+                        scans.iter().find(|(of, below, _)| *of == name && below == rows_below);
+                    let rows = match known {
+                        Some((.., rows)) => rows.clone(),
+                        None => {
+                            let rows =
+                                self.scan(table, *rows_below, options, memory, timing).await?;
+                            let rows = Fetched::Rows(rows.into());
+                            scans.push((name, *rows_below, rows.clone()));
+                            rows
+                        }
+                    };
+                    Answers::Open(rows)
                 }
             });
         }
@@ -306,66 +364,9 @@ impl Client {
     }
 }
 
-/// A statement whose requests have all been answered, with everything needed to finish it.
-struct Gathered {
-    plan: Plan,
-    answers: Vec<Answers>,
-    timing: Timing,
-    begun: Instant,
-    /// True if no answer reported a newer epoch.
-    is_current: bool,
-    bounds: Bounds,
-}
-
-/// Stops the computation of an answer when it is dropped, which happens when the caller gives up.
-struct Stop(Arc<AtomicBool>);
-
-impl Drop for Stop {
-    fn drop(&mut self) {
-        self.0.store(true, Ordering::Relaxed);
-    }
-}
-
-/// The answers to the requests for one table.
-enum Answers {
-    /// Public rows.
-    Open(Fetched),
-    /// Encrypted answers, with the secrets that decrypt them.
-    Sealed { work: Arc<Work>, asked: Arc<[Value]>, pages: u32, answers: Vec<Sealed> },
-}
-
-impl Gathered {
-    /// Decrypts and checks the answers, and computes the result.
-    async fn open(self) -> Result<(ResultSet, Timing), Error> {
-        let Self { plan, answers, mut timing, begun, is_current, bounds } = self;
-        let opening = Instant::now();
-        let mut fetched = Vec::with_capacity(answers.len());
-        for answers in answers {
-            fetched.push(match answers {
-                Answers::Open(fetched) => fetched,
-                Answers::Sealed { work, asked, pages, answers } => {
-                    let open = move |asker: &Asker<'_>| asker.open_all(&asked, pages, answers);
-                    Fetched::Lookups(work.run(open).await?)
-                }
-            });
-        }
-        timing.decrypt += opening.elapsed();
-        let _stop = Stop(Arc::clone(&bounds.stop));
-        let finished = spawn_blocking(move || plan.finish(fetched, &bounds)).await;
-        let answer = finished.map_err(|_| Error::Worker)?;
-        let answer = answer.map_err(|error| blamed(error, is_current))?;
-        timing.total = begun.elapsed();
-        timing.setup = timing.total.saturating_sub(timing.parts());
-        Ok((answer, timing))
-    }
-}
-
-/// The error to report if the answers give no result. If an answer reported a newer epoch, the
-/// description was outdated, and the statement may be valid for the table's current columns. The
-/// client does not plan again: further requests would show a server that an error occurred.
-fn blamed(error: SqlError, is_current: bool) -> Error {
-    let of_answers = matches!(error, SqlError::MorePages { .. } | SqlError::Fetched);
-    if of_answers || is_current { Error::Sql(error) } else { Error::Changed }
+/// Memory for the scanned rows of one call.
+fn memory(options: &QueryOptions) -> ScanMemory {
+    ScanMemory::new(u64::from(options.scan_mib) << 20)
 }
 
 /// State that the CPU-bound steps of one query share.

@@ -23,7 +23,8 @@
 //! **Connections.** [`Client::query`] keeps connections open. No request of a statement follows its
 //! first decrypted answer, but whether and when the next statement comes may tell a server
 //! something about the previous answer. [`Client::query_and_close`] is for a single statement: it
-//! closes the connections before it decrypts. A server can link all requests of one [`Client`],
+//! closes the connections before it decrypts. [`Client::gather_and_close`] is for several: it sends
+//! the requests of all of them before. A server can link all requests of one [`Client`],
 //! even over several connections. With inline keys, nothing links two processes.
 //!
 //! **Logs.** This crate logs addresses and kinds of failures through `tracing`. It never logs a
@@ -71,7 +72,7 @@ pub use client::{Client, ClientConfig, Event, OnEvent, Overrides, Tables};
 #[cfg(not(target_family = "wasm"))]
 pub use error::Error;
 #[cfg(not(target_family = "wasm"))]
-pub use execute::{QueryOptions, Timing};
+pub use execute::{Gathered, QueryOptions, Timing};
 #[cfg(not(target_family = "wasm"))]
 pub use load::{Place, Published, Rows, RowsBuilder};
 pub use opaque_pir::table::{ColumnType, Value};

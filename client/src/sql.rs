@@ -15,8 +15,8 @@
 //! GLOB, joins, subqueries, common table expressions, UNION. Each table that a statement reads is
 //! planned separately, and a statement is private only if every one of its tables is.
 
-mod bounds;
 mod error;
+mod limits;
 mod meta;
 mod parameters;
 mod parse;
@@ -27,8 +27,8 @@ mod sqlite;
 mod statement;
 mod typed;
 
-pub use bounds::LOOKUPS_PER_STATEMENT;
 pub use error::{Refusal, SqlError};
+pub use limits::LOOKUPS_PER_STATEMENT;
 pub use meta::{IndexMeta, Options, TableMeta};
 pub use parameters::Parameters;
 pub use parse::parse;

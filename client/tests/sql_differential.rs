@@ -212,7 +212,7 @@ fn fetch(table: &Table, page_rows: u32, source: &Source) -> Fetched {
             // In no particular order, as in the buckets.
             let mut rows: Vec<_> = rows().take(enough.saturating_add(3)).collect();
             rows.sort_by_key(|(number, _)| number.wrapping_mul(0x9e37_79b9_7f4a_7c15));
-            Fetched::Rows(rows)
+            Fetched::Rows(rows.into())
         }
         source => panic!("{source:?}"),
     }

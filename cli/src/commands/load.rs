@@ -37,22 +37,24 @@ column as the files do, if they call it otherwise:
 With --key or --index, the files show the columns and their types, and no schema is needed. They are
 then read twice. `opaque schema` prints the schema that was found.
 
-Files hold delimited text (such as CSV), JSON objects or Parquet, plain or compressed by gzip or zstd.
-The name or the first bytes of a file show which. Nested columns of Parquet become JSON text.
+Files hold delimited text (such as CSV), JSON objects or Parquet, plain or compressed by gzip
+or zstd. The name or the first bytes of a file show which. Nested columns of Parquet become
+JSON text.
 
-For delimited text, the beginning of the file shows the delimiter, the quote, comments and whether the
-first line is a header. The command prints what it found, and options set it. If two readings fit, the
-file is refused, and the error names both and the option that decides. A header names the columns in
-any order and case; without one, the fields have the order of the schema. An empty field is NULL, and
-\"\" is empty text. A quote that is never closed, or that text follows, is an error with its position.
+For delimited text, the beginning of the file shows the delimiter, the quote, comments and
+whether the first line is a header. The command prints what it found, and options set it. If
+two readings fit, the file is refused, and the error names both and the option that decides. A
+header names the columns in any order and case; without one, the fields have the order of the
+schema. An empty field is NULL, and \"\" is empty text. A quote that is never closed, or that
+text follows, is an error with its position.
 
-All files are checked before a row is sent, and the old epoch is served until the new one is complete
-and tested. Credentials come from the environment: AWS_ACCESS_KEY_ID and so on for a bucket,
-SOURCE_TOKEN, or SOURCE_USERNAME and SOURCE_PASSWORD, for a web server.
+All files are checked before a row is sent, and the old epoch is served until the new one is
+complete and tested. Credentials come from the environment: AWS_ACCESS_KEY_ID and so on for a
+bucket, SOURCE_TOKEN, or SOURCE_USERNAME and SOURCE_PASSWORD, for a web server.
 
-One long row makes the buckets of every index large. If a table needs more than 256 MiB of node
-memory and 64 times its rows, a warning is printed before it is sent. Above 1 GiB it is loaded only
-with --yes or after confirmation on the terminal.
+One long row makes the buckets of every index large. If a table needs more than 256 MiB of
+node memory and 64 times its rows, a warning is printed before it is sent. Above 1 GiB it is
+loaded only with --yes or after confirmation on the terminal.
 
 Examples:
   opaque load schema.sql weather.csv

@@ -22,14 +22,16 @@ use crate::{
 
 #[derive(Args)]
 #[command(after_help = "\
-What is private: the values compared with = or IN on a KEY or INDEX column. The cluster learns the
-table, the column, the number of lookups, LIMIT and OFFSET, never the values.
+What is private: the values compared with = or IN on a KEY or INDEX column. The cluster learns
+the table, the column, the number of lookups, LIMIT and OFFSET, never the values.
 A statement without WHERE is a public scan: the cluster sees that the whole table is read. So is
 one that has no private plan, but only with --allow-public-scan.
 On this machine, other users can see a command's arguments: `-` keeps the statement out of them.
 
-Several statements are separated by semicolons and run in this order. A statement that fails does not
-stop the next ones, so that the cluster cannot tell from the requests that it failed.
+Several statements are separated by semicolons. All of them are sent, and the connection is
+closed, before the first answer is decrypted. Answers are then printed in order. A statement
+that fails does not stop the others, so the cluster cannot tell from the requests that it
+failed.
 
 Examples:
   opaque query \"SELECT * FROM weather WHERE city IN ('Tokyo', 'Cairo')\"
@@ -59,7 +61,8 @@ pub(crate) struct Arguments {
     /// Answer a statement that has no private plan by a full scan, which is not private
     #[arg(long)]
     allow_public_scan: bool,
-    /// Memory limit for the rows of a public scan, in MiB; a larger scan fails
+    /// Memory limit in MiB for the rows of all public scans, and for each answer; what needs more
+    /// fails
     #[arg(long, value_name = "MIB", default_value_t = QueryOptions::SCAN_MIB, value_parser = clap::value_parser!(u32).range(1..))]
     scan_mib: u32,
     /// Value of a `:name` placeholder; repeat the option for further ones
@@ -94,6 +97,11 @@ pub(crate) async fn run(client: Client, arguments: Arguments) -> Result<(), Fail
     };
     let parameters: Parameters = parameters.into_iter().collect();
     let parts = sql::split(&sql, &parameters).map_err(opaque_client::Error::from)?;
+    let statements: Vec<_> =
+        parts.iter().map(|part| (part.text, part.parameters(&parameters))).collect();
+    // The client has its own error for a text without a statement.
+    let statements =
+        if statements.is_empty() { vec![(sql.as_str(), parameters)] } else { statements };
     let bar = ProgressBar::hidden();
     let shown = bar.clone();
     let options = QueryOptions {
@@ -102,45 +110,55 @@ pub(crate) async fn run(client: Client, arguments: Arguments) -> Result<(), Fail
         scan_mib,
         on_event: Some(Arc::new(move |event| show(&shown, event))),
     };
-    let shown = |answered: Result<(ResultSet, Timing), opaque_client::Error>| {
-        bar.finish_and_clear();
-        let (answer, cost) = answered?;
+    let gathered = client.gather_and_close(&statements, &options).await;
+    bar.finish_and_clear();
+    let print = |answer: &ResultSet, cost: &Timing| {
         let mut text = Vec::new();
-        present::write(&answer, format, &null, &mut text)?;
+        present::write(answer, format, &null, &mut text)?;
         let mut out = io::stdout().lock();
         out.write_all(&text)?;
         out.flush()?;
         if timing {
-            io::stderr().write_all(describe(&cost).as_bytes())?;
+            io::stderr().write_all(describe(cost).as_bytes())?;
         }
         match &expect {
             Some(expected) if !is_expected(&text, expected) => Err(Failure::UnexpectedAnswer),
             Some(_) | None => Ok(()),
         }
     };
-    let [earlier @ .., last] = parts.as_slice() else {
-        // The client's own error for a text without a statement.
-        return shown(client.query_and_close(&sql, &options).await);
-    };
     let mut codes = Vec::new();
-    for part in earlier {
-        let options = QueryOptions { parameters: part.parameters(&parameters), ..options.clone() };
-        if let Err(failure) = shown(client.query(part.text, &options).await) {
-            failure.report();
-            codes.push(failure.code());
+    for gathered in gathered {
+        let answered = match gathered {
+            Ok(gathered) => gathered.open().await,
+            Err(error) => Err(error),
+        };
+        let outcome = match answered {
+            Ok((answer, cost)) => print(&answer, &cost),
+            Err(error) => Err(error.into()),
+        };
+        match outcome {
+            Ok(()) => {}
+            // The reader has seen enough, so the other answers have none.
+            Err(Failure::Io(error))
+                if error.kind() == io::ErrorKind::BrokenPipe && !codes.is_empty() =>
+            {
+                break;
+            }
+            Err(failure @ Failure::Io(_)) => return Err(failure),
+            Err(failure) if statements.len() == 1 => return Err(failure),
+            Err(failure) => {
+                failure.report();
+                codes.push(failure.code());
+            }
         }
     }
-    let options = QueryOptions { parameters: last.parameters(&parameters), ..options };
-    let outcome = shown(client.query_and_close(last.text, &options).await);
-    if codes.is_empty() {
-        return outcome;
+    match codes.len() {
+        0 => Ok(()),
+        failed => {
+            let all = statements.len();
+            Err(Failure::Statements { failed, all, code: common_code(codes) })
+        }
     }
-    if let Err(failure) = outcome {
-        failure.report();
-        codes.push(failure.code());
-    }
-    let failed = codes.len();
-    Err(Failure::Statements { failed, all: parts.len(), code: common_code(codes) })
 }
 
 /// Whether two texts are equal apart from line breaks at their ends, which shells and YAML add and
@@ -188,6 +206,7 @@ pub(super) fn describe(timing: &Timing) -> String {
         server,
         network,
         decrypt,
+        compute,
         total,
     } = *timing;
     let bytes = |bytes| format!("{} B ({})", count(bytes), size(bytes));
@@ -203,6 +222,7 @@ pub(super) fn describe(timing: &Timing) -> String {
         ("server", millis(server)),
         ("network", millis(network)),
         ("decrypt", millis(decrypt)),
+        ("compute", format!("{} (SQLite)", millis(compute))),
         ("total", millis(total)),
     ];
     lines.iter().map(|(name, value)| format!("{name:<14}{value}\n")).collect()
@@ -233,7 +253,9 @@ mod tests {
     #[test]
     fn timing_names_every_part() {
         let text = describe(&Timing { bytes_up: 561_152, ..Timing::default() });
-        for part in ["lookups", "up ", "down", "keys", "scan", "hint", "network", "561,152 B"] {
+        for part in
+            ["lookups", "up ", "down", "keys", "scan", "hint", "network", "compute", "561,152 B"]
+        {
             assert!(text.contains(part), "{part} in {text}");
         }
     }

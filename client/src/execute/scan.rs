@@ -27,13 +27,13 @@ impl Client {
         table: &Arc<Table>,
         rows_below: Option<u64>,
         options: &QueryOptions,
+        memory: &mut ScanMemory,
         timing: &mut Timing,
     ) -> Result<Vec<(u64, Vec<Value>)>, Error> {
         let first = table.indexes.first().ok_or(LookupError::NoIndex)?;
         let total = first.geometry.buckets();
         let wanted = rows_below.unwrap_or(u64::MAX).min(table.rows);
-        let memory = u64::from(options.scan_mib) << 20;
-        let mut memory = ScanMemory::new(memory, table.schema.columns().len());
+        let cells = table.schema.columns().len();
         let mut scanned = Scanned { wanted, ..Scanned::default() };
         let mut next = 0;
         while next < total && wanted > 0 {
@@ -47,9 +47,9 @@ impl Client {
             };
             let begun = Instant::now();
             let bytes = u64::from(end - next) * first.geometry.bucket_bytes() as u64;
-            let most = ScanBound { rows: wanted, bytes, memory };
+            let most = ScanBound { rows: wanted, bytes, cells, memory: *memory };
             let rows = self.session().scan(self.deadline(), request, most).await?;
-            let rows = rows.filter(|rows| memory.take(rows));
+            let rows = rows.filter(|rows| memory.take(rows, cells));
             for row in rows.ok_or(Error::ScanTooLarge { mib: options.scan_mib })? {
                 timing.bytes_down += row.row.len() as u64;
                 scanned.add(table, &row);

@@ -50,16 +50,18 @@ pub struct ScanBound {
     pub rows: u64,
     /// Maximum bytes of the buckets that hold them, according to the same description.
     pub bytes: u64,
+    /// Number of cells of a row.
+    pub cells: usize,
     /// Memory that the caller grants.
     pub memory: ScanMemory,
 }
 
-/// Memory for the rows of a public scan. Every row that a node sends is counted, whether or not it
-/// is kept. The point at which a scan ends therefore cannot depend on the statement's literals.
+/// Memory for the rows of one or several public scans. Every row that a node sends is counted, and
+/// the client keeps all of them. The point at which a scan ends therefore cannot depend on the
+/// statement's literals.
 #[derive(Debug, Clone, Copy)]
 pub struct ScanMemory {
     left: u64,
-    row: u64,
 }
 
 impl ScanMemory {
@@ -67,15 +69,16 @@ impl ScanMemory {
     /// map.
     const ROW: u64 = 96;
 
-    /// A budget of `bytes` for rows of this many cells.
-    pub fn new(bytes: u64, cells: usize) -> Self {
-        let cells = (cells * size_of::<Value>()) as u64;
-        Self { left: bytes, row: cells + Self::ROW }
+    /// A budget of `bytes`.
+    pub fn new(bytes: u64) -> Self {
+        Self { left: bytes }
     }
 
-    /// Subtracts the maximum memory that these rows need. Returns false if the budget is exceeded.
-    pub fn take(&mut self, rows: &[ScannedRow]) -> bool {
-        let bytes = rows.iter().map(|row| row.row.len() as u64 + self.row).sum();
+    /// Subtracts the maximum memory that these rows of `cells` cells need. Returns false if the
+    /// budget is exceeded.
+    pub fn take(&mut self, rows: &[ScannedRow], cells: usize) -> bool {
+        let row = (cells * size_of::<Value>()) as u64 + Self::ROW;
+        let bytes = rows.iter().map(|scanned| scanned.row.len() as u64 + row).sum();
         let left = self.left.checked_sub(bytes);
         self.left = left.unwrap_or(0);
         left.is_some()
@@ -91,7 +94,7 @@ impl ScanBound {
         let bytes = rows.iter().map(|row| row.row.len() as u64 + Self::ROW_OVERHEAD).sum();
         let left = self.rows.checked_sub(rows.len() as u64).zip(self.bytes.checked_sub(bytes));
         if let Some((rows, bytes)) = left {
-            *self = Self { rows, bytes, memory: self.memory };
+            (self.rows, self.bytes) = (rows, bytes);
         }
         left.is_some()
     }
@@ -188,7 +191,7 @@ impl Session {
                     if !left.take(&part.rows) {
                         return Err(malformed("it has more rows than can be there"));
                     }
-                    if !left.memory.take(&part.rows) {
+                    if !left.memory.take(&part.rows, left.cells) {
                         return Ok(None);
                     }
                     rows.extend(part.rows);

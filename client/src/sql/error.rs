@@ -3,7 +3,7 @@
 use opaque_pir::table::ColumnType;
 use thiserror::Error;
 
-use super::bounds::LOOKUPS_PER_STATEMENT;
+use super::limits::LOOKUPS_PER_STATEMENT;
 
 /// Why a statement has no answer. The text may quote the user's own SQL, so it must stay on the
 /// client.
@@ -58,7 +58,10 @@ pub enum SqlError {
     #[error("the statement was stopped")]
     Stopped,
     /// The answer needs too much memory.
-    #[error("the answer is larger than {} MiB: add a LIMIT or a condition", bytes >> 20)]
+    #[error(
+        "the answer is larger than {} MiB: add a LIMIT or a condition, or raise --scan-mib",
+        bytes >> 20
+    )]
     AnswerTooLarge {
         /// The limit in bytes.
         bytes: u64,
@@ -102,6 +105,12 @@ pub enum SqlError {
         operator: &'static str,
         /// What to write instead.
         instead: &'static str,
+    },
+    /// A constant expression cannot be computed, such as the absolute value of the smallest integer.
+    #[error("{expression} has no value: write a literal instead")]
+    NoValue {
+        /// The expression as written.
+        expression: String,
     },
     /// A placeholder has no value.
     #[error("no value for :{name}: add --param {name}=VALUE")]

@@ -9,6 +9,7 @@ mod grouping;
 mod parentheses;
 mod places;
 mod references;
+mod weights;
 
 use std::ops::ControlFlow;
 
@@ -37,6 +38,7 @@ const PARSED_TEXT_BYTES: i32 = 64 << 10;
 /// sent at this point.
 pub fn parse(sql: &str, parameters: &Parameters) -> Result<Statement, SqlError> {
     let mut tree = query(sql)?;
+    weights::check(&tree)?;
     let mut sqlite = Sqlite::new(PARSED_TEXT_BYTES)?;
     let mut names = Names::default();
     visit(&mut tree, &mut names)?;
@@ -70,7 +72,7 @@ fn query(sql: &str) -> Result<Query, SqlError> {
         return Err(SqlError::TooLong { bytes: sql.len(), limit: MAX_BYTES });
     }
     let syntax = |message: &str| SqlError::Syntax { message: message.to_owned() };
-    refuse_hexadecimal(sql)?;
+    refuse_letters_in_numbers(sql)?;
     let mut statements =
         Parser::parse_sql(&SQLiteDialect {}, sql).map_err(|error| match error {
             ParserError::TokenizerError(text) | ParserError::ParserError(text) => syntax(&text),
@@ -90,13 +92,14 @@ fn query(sql: &str) -> Result<Query, SqlError> {
     }
 }
 
-/// Refuses numbers such as 0x10, which the parser reads as a BLOB or as 0 with a name.
-fn refuse_hexadecimal(sql: &str) -> Result<(), SqlError> {
+/// Refuses hexadecimal numbers and BLOBs, which the parser takes for each other: it reads 0x10 as a
+/// BLOB and 0X10 as 0 with the name X10.
+fn refuse_letters_in_numbers(sql: &str) -> Result<(), SqlError> {
     // The parser reports what is no token.
     let tokens = Tokenizer::new(&SQLiteDialect {}, sql).tokenize().unwrap_or_default();
     let joined = tokens.windows(2).any(|pair| matches!(pair, [Token::Number(..), Token::Word(_)]));
-    let hexadecimal = tokens.iter().any(|token| matches!(token, Token::HexStringLiteral(_)));
-    refuse(joined || hexadecimal, "a hexadecimal number or BLOB", "write numbers in decimals")
+    let blob = tokens.iter().any(|token| matches!(token, Token::HexStringLiteral(_)));
+    refuse(joined || blob, "a number with letters (0x1F, X'1F')", "write numbers in decimals")
 }
 
 fn refuse(present: bool, what: &str, instead: &'static str) -> Result<(), SqlError> {

@@ -29,6 +29,7 @@
 
 mod decide;
 mod finish;
+mod times;
 
 use std::collections::HashSet;
 use std::fmt;
@@ -88,12 +89,12 @@ impl fmt::Debug for Source {
 #[derive(Clone)]
 pub struct Plan {
     statement: Statement,
-    parts: Vec<Part>,
+    tables: Vec<TablePlan>,
 }
 
 /// The plan for one reference.
 #[derive(Clone)]
-struct Part {
+struct TablePlan {
     source: Source,
     method: Method,
     schema: Schema,
@@ -123,7 +124,7 @@ enum Method {
 impl Plan {
     /// What the plan needs to fetch, for each of [`Statement::tables`].
     pub fn sources(&self) -> impl ExactSizeIterator<Item = &Source> {
-        self.parts.iter().map(|part| &part.source)
+        self.tables.iter().map(|table| &table.source)
     }
 
     /// Whether rows come from a public scan. The cluster then sees that the table is read, but no
@@ -147,11 +148,11 @@ pub fn plan(
     if tables.len() != statement.references.len() {
         return Err(SqlError::Fetched);
     }
-    let mut parts = Vec::with_capacity(tables.len());
+    let mut planned = Vec::with_capacity(tables.len());
     for (reference, table) in statement.references.iter().zip(tables) {
-        parts.push(part(statement, reference, table, options)?);
+        planned.push(plan_table(statement, reference, table, options)?);
     }
-    let lookups = parts.iter().map(|part| match &part.source {
+    let lookups = planned.iter().map(|table| match &table.source {
         Source::Lookups { values, pages, .. } => values.len() as u64 * u64::from(*pages),
         Source::Count(_) | Source::PublicScan { .. } => 0,
     });
@@ -159,15 +160,15 @@ pub fn plan(
     if lookups > LOOKUPS_PER_STATEMENT {
         return Err(Refusal::TooManyTables { lookups }.into());
     }
-    Ok(Plan { statement: statement.clone(), parts })
+    Ok(Plan { statement: statement.clone(), tables: planned })
 }
 
-fn part(
+fn plan_table(
     statement: &Statement,
     reference: &Reference,
     table: &TableMeta<'_>,
     options: &Options,
-) -> Result<Part, SqlError> {
+) -> Result<TablePlan, SqlError> {
     let (input, schema) = (table.plan_input(), table.schema);
     let decision = decide(statement, reference, &input, options);
     let (source, method) = match decision.map_err(|error| explained(error, schema))? {
@@ -192,7 +193,7 @@ fn part(
             (Source::Lookups { column: position, values, pages }, method)
         }
     };
-    Ok(Part { source, method, schema: schema.clone() })
+    Ok(TablePlan { source, method, schema: schema.clone() })
 }
 
 /// The error with the table's spelling of its columns. The kind of error stays the same, because a

@@ -15,7 +15,8 @@ pub enum Fetched {
     /// For [`Source::Lookups`](super::Source::Lookups): one result per value, in the same order.
     Lookups(Vec<Found>),
     /// For [`Source::PublicScan`](super::Source::PublicScan): the rows by number, in any order.
-    Rows(Vec<(u64, Vec<Value>)>),
+    /// Tables that were scanned once for several references share them.
+    Rows(Arc<[(u64, Vec<Value>)]>),
 }
 
 /// The rows found for one value. `Debug` shows nothing: even the total is private.

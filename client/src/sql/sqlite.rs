@@ -11,26 +11,31 @@
 //! | BOOL | 0 or 1 | as a number |
 //! | TIMESTAMP | RFC 3339 text in UTC with six digits of a fraction | by instant ([`INSTANT`]) |
 //!
-//! What is computed from a TIMESTAMP column, such as `MIN(at)`, is text without that collation. Its
-//! order is right all the same, because all such texts have the same length.
+//! What is computed from a TIMESTAMP column, such as `MIN(at)`, is text without that collation.
+//! Computed times have the right order among each other all the same, because all such texts have the
+//! same length. In a comparison with a literal that is an RFC 3339 time they get the collation
+//! (`plan::times`). Not covered, and compared as text: an RFC 3339 literal that becomes a value
+//! itself, as in `coalesce(at, '2026-11-30T10:00:00Z')`, `nullif(at, '...')` or `CASE at WHEN`, and a
+//! column that a common table expression renames in its own list of columns.
 
-use std::cmp::Ordering;
+mod stored;
+
 use std::collections::{BTreeSet, HashSet};
 use std::sync::Arc;
 use std::sync::atomic::Ordering::Relaxed;
 
-use opaque_pir::table::{Column, ColumnType, Schema, Value, format_timestamp};
+use opaque_pir::table::{Schema, Value};
 use rusqlite::config::DbConfig;
 use rusqlite::hooks::{AuthAction, AuthContext, Authorization};
 use rusqlite::limits::Limit;
-use rusqlite::types::{ToSqlOutput, ValueRef};
-use rusqlite::{Connection, ToSql, params_from_iter};
+use rusqlite::types::ValueRef;
+use rusqlite::{Connection, params_from_iter};
 
+pub(super) use self::stored::INSTANT;
+use self::stored::{Stored, by_instant, declaration, declared, read};
 use super::statement::{Literal, Place};
 use super::{Bounds, OutputColumn, ResultSet, SqlError};
 
-/// Collation of TIMESTAMP columns.
-const INSTANT: &str = "opaque_instant";
 /// Steps of SQLite's machine between two looks at [`Bounds::stop`].
 const STEPS: i32 = 10_000;
 /// Maximum bytes of one text in an answer. A single call of a function cannot be stopped, and some
@@ -234,96 +239,8 @@ fn only_reading(context: AuthContext<'_>) -> Authorization {
     }
 }
 
-/// A column of a table of fetched rows. SQLite derives the affinity from the declared type: INTEGER
-/// from INT, TEXT from TEXT.
-fn declaration(column: &Column) -> String {
-    let name = quoted(&column.name);
-    match column.column_type {
-        ColumnType::Int => format!("{name} INTEGER"),
-        ColumnType::Real => format!("{name} REAL"),
-        ColumnType::Text => format!("{name} TEXT"),
-        ColumnType::Json => format!("{name} JSON_TEXT"),
-        ColumnType::Bool => format!("{name} BOOL_INT"),
-        ColumnType::Timestamp => format!("{name} TIME_TEXT COLLATE {INSTANT}"),
-    }
-}
-
-/// The type of an answer's column that shows a table's column as it is.
-fn declared(declaration: &str) -> Option<ColumnType> {
-    Some(match declaration {
-        "INTEGER" => ColumnType::Int,
-        "REAL" => ColumnType::Real,
-        "TEXT" => ColumnType::Text,
-        "JSON_TEXT" => ColumnType::Json,
-        "BOOL_INT" => ColumnType::Bool,
-        "TIME_TEXT" => ColumnType::Timestamp,
-        _ => return None,
-    })
-}
-
-fn quoted(name: &str) -> String {
+pub(super) fn quoted(name: &str) -> String {
     format!("\"{}\"", name.replace('"', "\"\""))
-}
-
-/// A value as SQLite stores it.
-struct Stored(Value);
-
-impl ToSql for Stored {
-    fn to_sql(&self) -> rusqlite::Result<ToSqlOutput<'_>> {
-        Ok(match &self.0 {
-            Value::Null => ToSqlOutput::Borrowed(ValueRef::Null),
-            Value::Int(number) => ToSqlOutput::Borrowed(ValueRef::Integer(*number)),
-            Value::Real(number) => ToSqlOutput::Borrowed(ValueRef::Real(*number)),
-            Value::Text(text) | Value::Json(text) => {
-                ToSqlOutput::Borrowed(ValueRef::Text(text.as_bytes()))
-            }
-            Value::Bool(truth) => ToSqlOutput::Borrowed(ValueRef::Integer(i64::from(*truth))),
-            Value::Timestamp(micros) => ToSqlOutput::from(instant(*micros)),
-        })
-    }
-}
-
-fn instant(micros: i64) -> String {
-    // Every stored timestamp was parsed from text, so it is in range.
-    let Some(text) = format_timestamp(micros) else { return micros.to_string() };
-    match text.split_once('.') {
-        Some((seconds, digits)) => format!("{seconds}.{:0<6}Z", digits.trim_end_matches('Z')),
-        None => format!("{}.000000Z", text.trim_end_matches('Z')),
-    }
-}
-
-fn read(cell: ValueRef<'_>, column: &OutputColumn) -> Result<Value, SqlError> {
-    Ok(match (cell, column.column_type) {
-        (ValueRef::Null, _) => Value::Null,
-        (ValueRef::Integer(number @ (0 | 1)), Some(ColumnType::Bool)) => Value::Bool(number == 1),
-        (ValueRef::Integer(number), _) => Value::Int(number),
-        (ValueRef::Real(number), _) => Value::real(number).unwrap_or(Value::Null),
-        (ValueRef::Text(text), column_type) => {
-            let text = String::from_utf8_lossy(text).into_owned();
-            match column_type {
-                Some(column_type @ (ColumnType::Json | ColumnType::Timestamp)) => {
-                    Value::parse(column_type, &text).unwrap_or(Value::Text(text))
-                }
-                _ => Value::Text(text),
-            }
-        }
-        (ValueRef::Blob(_), _) => return Err(SqlError::Blob { column: column.name.clone() }),
-    })
-}
-
-/// Compares texts by the instants that they are. Texts that are none come after all instants, in the
-/// order of their bytes.
-fn by_instant(left: &str, right: &str) -> Ordering {
-    let instant = |text| match Value::parse(ColumnType::Timestamp, text) {
-        Ok(Value::Timestamp(micros)) => Some(micros),
-        _ => None,
-    };
-    match (instant(left), instant(right)) {
-        (Some(left), Some(right)) => left.cmp(&right),
-        (Some(_), None) => Ordering::Less,
-        (None, Some(_)) => Ordering::Greater,
-        (None, None) => left.cmp(right),
-    }
 }
 
 fn message(error: &rusqlite::Error) -> String {

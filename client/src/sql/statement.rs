@@ -112,8 +112,6 @@ pub(super) enum Literal {
     Int(i64),
     Real(f64),
     Text(String),
-    /// A constant expression that has no value, as written.
-    Invalid(String),
     /// `:name` and the text of its value.
     Parameter {
         name: String,
@@ -129,7 +127,6 @@ impl fmt::Display for Literal {
             Self::Int(number) => number.fmt(f),
             Self::Real(number) => write!(f, "{number:?}"),
             Self::Text(text) => write!(f, "'{}'", text.replace('\'', "''")),
-            Self::Invalid(text) => f.write_str(text),
             Self::Parameter { name, .. } => write!(f, ":{name}"),
         }
     }

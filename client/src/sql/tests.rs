@@ -2,8 +2,11 @@
 
 mod errors;
 mod finish;
+mod language;
 mod planning;
 mod schemas;
+
+use std::sync::Arc;
 
 use opaque_pir::geometry::Geometry;
 use opaque_pir::table::{Column, ColumnType, Role, Schema};
@@ -59,7 +62,7 @@ fn nothing(source: &Source) -> Fetched {
     match source {
         Source::Count(_) => Fetched::Nothing,
         Source::Lookups { values, .. } => Fetched::Lookups(vec![Found::default(); values.len()]),
-        Source::PublicScan { .. } => Fetched::Rows(Vec::new()),
+        Source::PublicScan { .. } => Fetched::Rows(Arc::default()),
     }
 }
 

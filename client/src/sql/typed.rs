@@ -15,11 +15,7 @@ use super::statement::Literal;
 pub(super) fn typed(column: &Column, literal: &Literal) -> Result<Value, SqlError> {
     let text = match literal {
         Literal::Parameter { given: text, .. } | Literal::Text(text) => Some(text.as_str()),
-        Literal::Null
-        | Literal::Bool(_)
-        | Literal::Int(_)
-        | Literal::Real(_)
-        | Literal::Invalid(_) => None,
+        Literal::Null | Literal::Bool(_) | Literal::Int(_) | Literal::Real(_) => None,
     };
     let value = match (column.column_type, literal, text) {
         (_, Literal::Null, _) => Some(Value::Null),

@@ -5,7 +5,10 @@ use std::{
     time::Duration,
 };
 
-use opaque_client::{Client, Error, QueryOptions, sql::ResultSet};
+use opaque_client::{
+    Client, Error, QueryOptions,
+    sql::{Parameters, ResultSet},
+};
 use opaque_pir::{
     seed::Salt,
     table::{Column, ColumnType, Role, Schema, Value},
@@ -98,6 +101,56 @@ fn the_connection_closes_before_the_answer_is_opened() {
             None => assert!(answered.unwrap_err().to_string().contains("failed its check")),
         }
     }
+}
+
+/// Every request of every statement comes before the close, and nothing is decrypted before it: a
+/// corrupted answer and a refused statement change neither.
+#[tokio::test]
+async fn several_statements_are_sent_before_an_answer_is_opened() {
+    let statements = [
+        "SELECT note FROM t WHERE id = 7",
+        "SELECT lost FROM t WHERE mood = 'mood1' LIMIT 20",
+        "SELECT note FROM t WHERE pin = 3",
+        "SELECT note FROM t WHERE id = :id",
+    ];
+    let all = [("id".to_owned(), "8".to_owned())].into_iter().collect::<Parameters>();
+    let parameters =
+        |sql: &str| if sql.contains(":id") { all.clone() } else { Parameters::default() };
+    let statements = statements.map(|sql| (sql, parameters(sql)));
+    let mut seen = Vec::new();
+    for reply in [Reply::Honest, Reply::Spoiled] {
+        let (client, node) = client(reply.clone()).await;
+        let gathered = client.gather_and_close(&statements, &QueryOptions::default()).await;
+        let events = node.closed().await;
+        let lookups = events
+            .iter()
+            .filter(|event| matches!(event, Event::Request(what) if what.starts_with("Lookup")));
+        assert_eq!(lookups.count(), 3, "{events:?}");
+        assert_eq!(events.last(), Some(&Event::Closed));
+        let mut rows = Vec::new();
+        for answer in gathered {
+            rows.push(match answer {
+                Ok(answer) => answer.open().await.ok().map(|(answer, _)| answer.rows.len()),
+                Err(_) => None,
+            });
+        }
+        let honest = matches!(reply, Reply::Honest);
+        assert_eq!(rows, if honest { [Some(1), None, None, Some(1)] } else { [None; 4] });
+        seen.push(events);
+    }
+    assert_eq!(seen[0], seen[1]);
+}
+
+/// The time of SQLite's computation is shown as such.
+#[tokio::test]
+async fn computing_is_not_shown_as_set_up() {
+    let (client, _node) = client(Reply::Honest).await;
+    let sql = "WITH RECURSIVE n(i) AS (SELECT 1 UNION ALL SELECT i + 1 FROM n WHERE i < 300000) \
+               SELECT COUNT(*) FROM n";
+    let (_, timing) = client.query(sql, &QueryOptions::default()).await.unwrap();
+    assert!(timing.compute > timing.setup, "{timing:?}");
+    let parts = timing.setup + timing.encrypt + timing.server + timing.network;
+    assert_eq!(timing.total, parts + timing.decrypt + timing.compute);
 }
 
 /// A client that keeps its connection sends nothing of a statement after an answer has been

@@ -198,6 +198,37 @@ async fn a_salt_that_returns_under_another_epoch_is_refused() {
     }
 }
 
+/// If the second of two tables was republished, the whole statement is planned and sent again, once
+/// both tables have been described again. Other columns end it.
+#[tokio::test]
+async fn a_stale_second_table_sends_both_again() {
+    const SQL: &str = "SELECT * FROM t, u WHERE t.id = 1 AND u.id = 2";
+    let u = |epoch: u64, column: &str| {
+        let mut table = described(epoch, 100);
+        table.salt = vec![epoch.to_le_bytes()[0] + 100; 32].into();
+        let schema = table.schema.as_mut().unwrap();
+        schema.table = "u".to_owned();
+        schema.columns[0].name = column.to_owned();
+        table
+    };
+    let stale = || Reply::Refuse(Code::FailedPrecondition, "stale-epoch");
+    for (column, expected, sent) in [
+        ("id", "failed its check", &[("t", 1), ("u", 1), ("t", 2), ("u", 2)][..]),
+        ("key", "the table changed", &[("t", 1), ("u", 1)]),
+    ] {
+        let tables = vec![described(1, 100), u(1, "id"), described(2, 100), u(2, column)];
+        let answer = || spoiled(INLINE, 1);
+        let (config, node) = config(tables, vec![answer(), stale(), answer(), answer()]).await;
+        let error = numbers(&Client::connect(config).unwrap(), SQL).await.unwrap_err();
+        assert!(error.to_string().contains(expected), "{error}");
+        let seen = node.seen.lock().unwrap();
+        let lookups =
+            seen.lookups.iter().map(|(header, _)| (header.table.as_str(), header.epoch.unwrap()));
+        assert_eq!(lookups.collect::<Vec<_>>(), sent);
+        assert_eq!(seen.describes, 4);
+    }
+}
+
 /// Encryption is bound to the table's name, so a node cannot substitute another table.
 #[tokio::test]
 async fn the_description_of_another_table_is_refused() {

@@ -2,7 +2,11 @@
 
 use std::{collections::VecDeque, sync::Arc};
 
-use opaque_client::{Client, ClientConfig, Error, QueryOptions, profile::NodeUrl, sql::Options};
+use opaque_client::{
+    Client, ClientConfig, Error, QueryOptions,
+    profile::NodeUrl,
+    sql::{Options, Parameters},
+};
 use opaque_pir::{
     geometry::Geometry,
     inline::{self, PublicPart, public_bytes},
@@ -178,6 +182,52 @@ async fn a_scan_takes_no_more_memory_than_it_may() {
             }
         }
     }
+}
+
+/// A table that a statement reads twice is scanned once, and its rows count once.
+#[tokio::test]
+async fn a_table_is_scanned_once_for_all_its_references() {
+    let many: Vec<u64> = (0..10_000).collect();
+    let script = vec![page(&many[..9000], 1024), page(&many[9000..], 2048)];
+    let (client, node) = client(vec![described(1, 10_000)], script).await;
+    let plan = Options { allow_public_scan: true, ..Options::default() };
+    let options = QueryOptions { plan, scan_mib: 2, ..QueryOptions::default() };
+    let sql = "SELECT COUNT(*) FROM t a JOIN t b ON a.id = b.id + 10";
+    let (answer, timing) = client.query(sql, &options).await.unwrap();
+    assert_eq!(answer.rows, [[Value::Int(9999)]]);
+    assert_eq!((node.seen.lock().unwrap().scans.len(), timing.requests), (2, 2));
+}
+
+/// Scanned rows stay in memory until the last statement has been answered, so their limit is one for
+/// all statements. A statement that fails gives its memory back.
+#[tokio::test]
+async fn all_scans_of_a_call_share_their_memory() {
+    let many: Vec<u64> = (0..10_000).collect();
+    let scan = || [page(&many[..9000], 1024), page(&many[9000..], 2048)];
+    let limited = [page(&[0], 1024), page(&[], 2048)];
+    let [first, _] = scan();
+    let script = scan().into_iter().chain([first]).chain(limited).collect();
+    let (client, node) = client(vec![described(1, 10_000)], script).await;
+    let options = QueryOptions { scan_mib: 2, ..QueryOptions::default() };
+    let statements = ["SELECT * FROM t", "SELECT * FROM t", "SELECT * FROM t LIMIT 1"];
+    let statements = statements.map(|sql| (sql, Parameters::default()));
+    let gathered = client.gather_and_close(&statements, &options).await;
+    let mut rows = Vec::new();
+    for answer in gathered {
+        rows.push(match answer {
+            Ok(answer) => answer.open().await.unwrap().0.rows.len(),
+            Err(error) => {
+                assert!(error.to_string().contains("fit into 2 MiB"), "{error}");
+                0
+            }
+        });
+    }
+    assert_eq!(rows, [10_000, 0, 1]);
+    assert_eq!(
+        node.seen.lock().unwrap().scans.len(),
+        5,
+        "the second scan ends with its first page"
+    );
 }
 
 /// A node that sends rows without end is cut off before its rows are examined.

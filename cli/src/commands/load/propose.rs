@@ -161,7 +161,8 @@ fn proposed(surveyed: &Surveyed) -> Vec<Role> {
         .filter(|(at, _)| Some(*at) != key)
         .filter_map(|(at, column)| {
             // Numbers are measured more often than they are looked up.
-            let is_name = column.column_type == ColumnType::Text || named(column);
+            let is_repeated = column.column_type == ColumnType::Text && !column.is_unique;
+            let is_name = is_repeated || named(column);
             rows_each(column).filter(|_| is_name).map(|mean| (mean, at))
         })
         .collect();

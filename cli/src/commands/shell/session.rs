@@ -128,8 +128,8 @@ impl Session {
         Ok(shown(&text)?)
     }
 
-    /// Sends every statement of a text, as `opaque query` does. A statement that fails does not stop
-    /// the next ones.
+    /// Sends every statement of a text before it opens the first answer, as `opaque query` does. A
+    /// statement that fails does not stop the others.
     async fn ask(&self, text: &str, bar: &ProgressBar) -> Result<Vec<Answered>, Failure> {
         let none = Parameters::default();
         let parts = sql::split(text, &none).map_err(Error::from)?;
@@ -140,13 +140,17 @@ impl Session {
             on_event: Some(Arc::new(move |event| query::show(&shown, event))),
             ..QueryOptions::default()
         };
-        let Some((last, earlier)) = parts.split_last() else { return Ok(Vec::new()) };
-        let client = self.client()?;
-        let mut answers = Vec::with_capacity(parts.len());
-        for part in earlier {
-            answers.push(client.query(part.text, &options).await);
+        if parts.is_empty() {
+            return Ok(Vec::new());
         }
-        answers.push(client.query_and_close(last.text, &options).await);
+        let statements: Vec<_> = parts.iter().map(|part| (part.text, none.clone())).collect();
+        let mut answers = Vec::with_capacity(statements.len());
+        for gathered in self.client()?.gather_and_close(&statements, &options).await {
+            answers.push(match gathered {
+                Ok(gathered) => gathered.open().await,
+                Err(error) => Err(error),
+            });
+        }
         Ok(answers)
     }
 

@@ -35,8 +35,8 @@ impl Condition<'_, '_> {
             Expr::BinaryOp { left, op, right } => self.comparison(left, op, right, negate),
             Expr::InList { expr, list, negated } => self.column(expr).and_then(|column| {
                 // `NOT IN ()` is true, also for NULL.
-                let literal = |item| self.places.literal(item).is_some();
-                if list.is_empty() || !list.iter().all(literal) {
+                let mut literal = |item| self.places.literal(item).is_some();
+                if list.is_empty() || !list.iter().all(&mut literal) {
                     return None;
                 }
                 let places = list.iter_mut().map(|item| self.place(item, &column));

@@ -4,13 +4,16 @@
 //! operand without parentheses binds more tightly in SQLite than its operator, or equally tightly on
 //! its left side (<https://www.sqlite.org/lang_expr.html>, "Operators").
 
-use sqlparser::ast::{BinaryOperator as Binary, Expr, UnaryOperator};
+use sqlparser::ast::{BinaryOperator as Binary, CastKind, Expr, UnaryOperator};
 
 use super::{shortened, unsupported};
 use crate::sql::SqlError;
 
-/// Depth up to which operators may be nested without parentheses, besides AND and OR. Parts of this
-/// module and of the parser are recursive.
+/// Maximum number of operators of which each is the left operand of the next, without parentheses.
+/// AND and OR do not count, because `balance` makes them flat. The parser reads such a chain in a
+/// loop, so its own limit on depth does not bound it, but each later step takes stack for each
+/// operator, and SQLite accepts a depth of 1000. A chain of right operands or parentheses is bounded
+/// by the parser.
 const DEPTH: usize = 200;
 
 /// How tightly SQLite's operators bind.
@@ -30,8 +33,18 @@ mod level {
 
 /// Checks one operator and its operands.
 pub(super) fn check(expr: &Expr) -> Result<(), SqlError> {
-    let Some(own) = level_of(expr) else { return Ok(()) };
-    let fits = |operand: &Expr, least: u8| level_of(operand).is_none_or(|level| level >= least);
+    let own = match kind(expr) {
+        Kind::Operator(level) => level,
+        Kind::Whole => return Ok(()),
+        Kind::Foreign => {
+            return Err(unsupported(&shortened(expr), "SQLite has no such expression"));
+        }
+    };
+    let fits = |operand: &Expr, least: u8| match kind(operand) {
+        Kind::Operator(level) => level >= least,
+        // A foreign operand is refused when it is visited itself.
+        Kind::Whole | Kind::Foreign => true,
+    };
     let alike = match expr {
         Expr::BinaryOp { left, op: Binary::And | Binary::Or, right } => {
             fits(left, own) && fits(right, own)
@@ -39,8 +52,7 @@ pub(super) fn check(expr: &Expr) -> Result<(), SqlError> {
         Expr::BinaryOp { left, right, .. }
         | Expr::IsDistinctFrom(left, right)
         | Expr::IsNotDistinctFrom(left, right)
-        | Expr::Like { expr: left, pattern: right, .. }
-        | Expr::RLike { expr: left, pattern: right, .. } => fits(left, own) && fits(right, own + 1),
+        | Expr::Like { expr: left, pattern: right, .. } => fits(left, own) && fits(right, own + 1),
         Expr::Between { expr, low, high, .. } => {
             fits(expr, own) && fits(low, own + 1) && fits(high, own + 1)
         }
@@ -60,21 +72,51 @@ pub(super) fn check(expr: &Expr) -> Result<(), SqlError> {
         let what = format!("{} without parentheses", shortened(expr));
         return Err(unsupported(&what, "write parentheses around what is computed first"));
     }
-    let mut next = expr;
+    let mut next = Some(expr);
     for _ in 0..DEPTH {
-        match next {
-            Expr::BinaryOp { op: Binary::And | Binary::Or, .. } => return Ok(()),
-            Expr::BinaryOp { left, .. } => next = left,
-            Expr::UnaryOp { expr, .. } => next = expr,
-            _ => return Ok(()),
+        next = next.and_then(left_operand);
+        if next.is_none() {
+            return Ok(());
         }
     }
     Err(SqlError::Syntax { message: "it is nested too deeply".to_owned() })
 }
 
-/// How tightly an operator binds; `None` for what has no operands without parentheses.
-fn level_of(expr: &Expr) -> Option<u8> {
-    Some(match expr {
+/// The first operand of an operator other than AND and OR.
+fn left_operand(expr: &Expr) -> Option<&Expr> {
+    match expr {
+        Expr::BinaryOp { op: Binary::And | Binary::Or, .. } => None,
+        Expr::BinaryOp { left, .. }
+        | Expr::IsDistinctFrom(left, _)
+        | Expr::IsNotDistinctFrom(left, _) => Some(left),
+        Expr::UnaryOp { expr, .. }
+        | Expr::Like { expr, .. }
+        | Expr::Between { expr, .. }
+        | Expr::Collate { expr, .. }
+        | Expr::IsNull(expr)
+        | Expr::IsNotNull(expr)
+        | Expr::IsTrue(expr)
+        | Expr::IsNotTrue(expr)
+        | Expr::IsFalse(expr)
+        | Expr::IsNotFalse(expr)
+        | Expr::InList { expr, .. }
+        | Expr::InSubquery { expr, .. } => Some(expr),
+        _ => None,
+    }
+}
+
+/// How an expression reads as an operand.
+enum Kind {
+    /// It is an operator that binds this tightly.
+    Operator(u8),
+    /// It has no operands without parentheses.
+    Whole,
+    /// SQLite has no such expression, or its grammar was not compared with the parser's.
+    Foreign,
+}
+
+fn kind(expr: &Expr) -> Kind {
+    Kind::Operator(match expr {
         Expr::BinaryOp { op, .. } => match op {
             Binary::Or => level::OR,
             Binary::And => level::AND,
@@ -86,15 +128,21 @@ fn level_of(expr: &Expr) -> Option<u8> {
             Binary::Plus | Binary::Minus => level::PLUS,
             Binary::Multiply | Binary::Divide | Binary::Modulo => level::TIMES,
             Binary::StringConcat | Binary::Arrow | Binary::LongArrow => level::CONCAT,
-            _ => level::EQUAL,
+            Binary::Eq | Binary::NotEq | Binary::Glob | Binary::Match | Binary::Regexp => {
+                level::EQUAL
+            }
+            _ => return Kind::Foreign,
         },
         Expr::UnaryOp { op: UnaryOperator::Not, .. } | Expr::Exists { negated: true, .. } => {
             level::NOT
         }
-        Expr::UnaryOp { .. } => level::PREFIX,
+        Expr::UnaryOp {
+            op: UnaryOperator::Plus | UnaryOperator::Minus | UnaryOperator::BitwiseNot, ..
+        } => level::PREFIX,
         Expr::Collate { .. } => level::COLLATE,
         Expr::Like { .. }
-        | Expr::RLike { .. }
+        // ILIKE is refused with a better text later.
+        | Expr::ILike { .. }
         | Expr::Between { .. }
         | Expr::InList { .. }
         | Expr::InSubquery { .. }
@@ -106,6 +154,22 @@ fn level_of(expr: &Expr) -> Option<u8> {
         | Expr::IsNotFalse(_)
         | Expr::IsDistinctFrom(..)
         | Expr::IsNotDistinctFrom(..) => level::EQUAL,
-        _ => return None,
+        Expr::Identifier(_)
+        | Expr::CompoundIdentifier(_)
+        | Expr::Value(_)
+        | Expr::Nested(_)
+        | Expr::Function(_)
+        | Expr::Substring { .. }
+        | Expr::Trim { .. }
+        | Expr::Ceil { .. }
+        | Expr::Floor { .. }
+        | Expr::Cast { kind: CastKind::Cast, .. }
+        | Expr::Case { .. }
+        | Expr::Exists { .. }
+        | Expr::Subquery(_)
+        | Expr::Tuple(_)
+        | Expr::Wildcard(_)
+        | Expr::QualifiedWildcard(..) => return Kind::Whole,
+        _ => return Kind::Foreign,
     })
 }

@@ -8,12 +8,16 @@ use std::collections::BTreeSet;
 use std::mem;
 use std::ops::ControlFlow;
 
+use sqlparser::ast::helpers::attached_token::AttachedToken;
 use sqlparser::ast::{
-    BinaryOperator, Expr, Ident, Select, SelectItem, Value, ValueWithSpan, VisitorMut,
+    BinaryOperator, CaseWhen, Expr, Ident, Select, SelectItem, UnaryOperator, Value, ValueWithSpan,
+    VisitorMut,
 };
 
-use super::{grouping, unsupported};
+use super::grouping;
+use super::places::numbered;
 use crate::sql::SqlError;
+use crate::sql::sqlite::quoted;
 use crate::sql::statement::{Literal, Place};
 
 /// The first of both: gives each expression of a SELECT list the name that it has as written, and
@@ -34,9 +38,9 @@ impl VisitorMut for Names {
             self.wildcard |=
                 matches!(item, SelectItem::Wildcard(_) | SelectItem::QualifiedWildcard(..));
             if let SelectItem::UnnamedExpr(expr) = item
-                && !is_column(expr)
+                && let Some(name) = name(expr)
             {
-                let alias = Ident::with_quote('"', expr.to_string());
+                let alias = Ident::with_quote('"', name);
                 let expr = mem::replace(expr, Expr::value(Value::Null));
                 *item = SelectItem::ExprWithAlias { expr, alias };
             }
@@ -64,6 +68,18 @@ pub(super) struct Parentheses<'a> {
     pub(super) places: &'a mut Vec<Place>,
 }
 
+impl Parentheses<'_> {
+    /// Writes the number of the first place that is equal to this one, or of a new place.
+    fn replace(&mut self, value: &mut ValueWithSpan, place: Place) {
+        let known = self.places.iter().position(|known| *known == place);
+        let number = known.unwrap_or_else(|| {
+            self.places.push(place);
+            self.places.len() - 1
+        });
+        value.value = Value::Placeholder(format!("?{}", number + 1));
+    }
+}
+
 impl VisitorMut for Parentheses<'_> {
     type Break = SqlError;
 
@@ -73,33 +89,31 @@ impl VisitorMut for Parentheses<'_> {
         let literal = match &mut value.value {
             Value::Boolean(truth) => Literal::Bool(*truth),
             Value::SingleQuotedString(text) => Literal::Text(mem::take(text)),
+            Value::Placeholder(text) => {
+                let number = numbered(text);
+                if let Some(place) = number.and_then(|number| self.places.get(number)).cloned() {
+                    self.replace(value, place);
+                }
+                return ControlFlow::Continue(());
+            }
             _ => return ControlFlow::Continue(()),
         };
         let place = Place { literal, compared: None };
-        let known = self.places.iter().position(|known| *known == place);
-        let number = known.unwrap_or_else(|| {
-            self.places.push(place);
-            self.places.len() - 1
-        });
-        value.value = Value::Placeholder(format!("?{}", number + 1));
+        self.replace(value, place);
         ControlFlow::Continue(())
     }
 
-    /// A name gets quotes that it does not contain.
+    /// A name in quotes is written by SQLite's rule for quotes. The parser's own differs for names
+    /// with backslashes or with two quotes in a row.
     fn pre_visit_ident(&mut self, ident: &mut Ident) -> ControlFlow<SqlError> {
-        if ident.quote_style.is_some() {
-            let free = [('"', '"'), ('`', '`'), ('[', ']')];
-            let free = free.into_iter().find(|(_, end)| !ident.value.contains(*end));
-            let Some((quote, _)) = free else {
-                let instead = "leave out one of the three";
-                return ControlFlow::Break(unsupported("a name with \", ` and ]", instead));
-            };
-            ident.quote_style = Some(quote);
+        if ident.quote_style.take().is_some() {
+            ident.value = quoted(&ident.value);
         }
         ControlFlow::Continue(())
     }
 
     fn post_visit_expr(&mut self, expr: &mut Expr) -> ControlFlow<SqlError> {
+        without_truth(expr);
         let is_whole = matches!(
             expr,
             Expr::Identifier(_)
@@ -123,13 +137,51 @@ impl VisitorMut for Parentheses<'_> {
     }
 }
 
-/// Whether SQLite names an expression after its column.
-fn is_column(expr: &Expr) -> bool {
+/// The name that an expression needs; `None` for a column, which SQLite names. A column with COLLATE
+/// has the column's name, by which SQLite finds it in a subquery.
+fn name(expr: &Expr) -> Option<String> {
     match expr {
-        Expr::Identifier(_) | Expr::CompoundIdentifier(_) => true,
-        Expr::Nested(expr) | Expr::Collate { expr, .. } => is_column(expr),
-        _ => false,
+        Expr::Identifier(_) | Expr::CompoundIdentifier(_) => None,
+        Expr::Nested(inner) if name(inner).is_none() => None,
+        Expr::Collate { expr: inner, .. } => {
+            let mut column = inner.as_ref();
+            while let Expr::Nested(inner) | Expr::Collate { expr: inner, .. } = column {
+                column = inner;
+            }
+            Some(match column {
+                Expr::Identifier(column) => column.value.clone(),
+                Expr::CompoundIdentifier(parts) => parts.last()?.value.clone(),
+                _ => expr.to_string(),
+            })
+        }
+        _ => Some(expr.to_string()),
     }
+}
+
+/// Writes `x IS TRUE` and the like as CASE. SQLite reads TRUE as a column if there is a column or
+/// alias of this name.
+fn without_truth(expr: &mut Expr) {
+    let (operand, is_true, then) = match expr {
+        Expr::IsTrue(operand) => (operand, true, "1"),
+        Expr::IsNotTrue(operand) => (operand, true, "0"),
+        Expr::IsFalse(operand) => (operand, false, "1"),
+        Expr::IsNotFalse(operand) => (operand, false, "0"),
+        _ => return,
+    };
+    let operand = mem::replace(operand.as_mut(), Expr::value(Value::Null));
+    let condition = if is_true {
+        operand
+    } else {
+        Expr::UnaryOp { op: UnaryOperator::Not, expr: Box::new(operand) }
+    };
+    let number = |digit: &str| Expr::value(Value::Number(digit.to_owned(), false));
+    *expr = Expr::Case {
+        case_token: AttachedToken::empty(),
+        end_token: AttachedToken::empty(),
+        operand: None,
+        conditions: vec![CaseWhen { condition, result: number(then) }],
+        else_result: Some(Box::new(number(if then == "1" { "0" } else { "1" }))),
+    };
 }
 
 /// Makes a chain of AND or OR a balanced tree. A chain of thousands is nested equally deep, and

@@ -23,19 +23,24 @@ pub(super) struct Places<'a> {
     used: BTreeSet<String>,
     /// Parameters in positions where their text is meant as text, by place.
     text: BTreeSet<usize>,
+    /// The first constant expression without a value.
+    invalid: Option<SqlError>,
 }
 
 impl<'a> Places<'a> {
     pub(super) fn new(parameters: &'a Parameters, sqlite: &'a Sqlite) -> Self {
         let (list, used, text) = (Vec::new(), BTreeSet::new(), BTreeSet::new());
-        Self { parameters, sqlite, list, used, text }
+        Self { parameters, sqlite, list, used, text, invalid: None }
     }
 
     /// All places, once every reference is known.
     ///
     /// # Errors
-    /// A parameter has no type, or is not used.
+    /// A parameter has no type, or is not used. A constant expression has no value.
     pub(super) fn finish(self) -> Result<Vec<Place>, SqlError> {
+        if let Some(error) = self.invalid {
+            return Err(error);
+        }
         if let Some(name) = self.parameters.names().find(|name| !self.used.contains(*name)) {
             return Err(SqlError::UnusedParameter { name: name.to_owned() });
         }
@@ -51,8 +56,9 @@ impl<'a> Places<'a> {
     }
 
     /// The value of an expression without columns, subqueries and functions that depend on the time
-    /// or on chance.
-    pub(super) fn literal(&self, expr: &Expr) -> Option<Literal> {
+    /// or on chance. If it has no value, the statement is refused when the places are complete:
+    /// whether it has one may not decide which column is searched.
+    pub(super) fn literal(&mut self, expr: &Expr) -> Option<Literal> {
         match expr {
             Expr::Nested(inner) => self.literal(inner),
             Expr::Value(ValueWithSpan { value, .. }) => match value {
@@ -69,9 +75,11 @@ impl<'a> Places<'a> {
                 let (mut tree, mut texts) = (expr.clone(), Vec::new());
                 visit(&mut tree, &mut Parentheses { places: &mut texts }).ok()?;
                 let value = self.sqlite.constant(&tree.to_string(), &texts);
-                // Whether an expression has a value depends on its literals, so it may not decide
-                // what is looked up.
-                Some(value.unwrap_or_else(|| Literal::Invalid(shortened(expr))))
+                if value.is_none() {
+                    self.invalid
+                        .get_or_insert_with(|| SqlError::NoValue { expression: shortened(expr) });
+                }
+                Some(value.unwrap_or(Literal::Null))
             }
             _ => None,
         }
@@ -100,16 +108,12 @@ impl<'a> Places<'a> {
         match self.literal(expr)? {
             Literal::Int(number) => Some(number),
             Literal::Parameter { given, .. } => given.trim().parse().ok(),
-            Literal::Null
-            | Literal::Bool(_)
-            | Literal::Real(_)
-            | Literal::Text(_)
-            | Literal::Invalid(_) => None,
+            Literal::Null | Literal::Bool(_) | Literal::Real(_) | Literal::Text(_) => None,
         }
     }
 
     /// The expression as written, for an error message: places appear as their literals.
-    pub(super) fn written(&self, expr: &Expr) -> String {
+    pub(super) fn written(&mut self, expr: &Expr) -> String {
         match self.literal(expr) {
             Some(literal) if placed(expr).is_some() => literal.to_string(),
             _ => shortened(expr),
@@ -166,6 +170,16 @@ impl VisitorMut for Places<'_> {
                 return ControlFlow::Break(unsupported("ILIKE", instead));
             }
             Expr::Cast { expr, .. } => self.text.extend(placed(expr)),
+            Expr::Substring { expr, substring_from, substring_for, .. } => {
+                let others = [substring_from, substring_for].into_iter().flatten();
+                self.text
+                    .extend(std::iter::once(expr).chain(others).filter_map(|part| placed(part)));
+            }
+            Expr::Trim { expr, trim_what, trim_characters, .. } => {
+                let others = trim_what.iter().map(Box::as_ref);
+                let others = others.chain(trim_characters.iter().flatten());
+                self.text.extend(std::iter::once(expr.as_ref()).chain(others).filter_map(placed));
+            }
             Expr::Like { pattern, .. } => self.text.extend(placed(pattern)),
             Expr::BinaryOp { left, op: BinaryOperator::StringConcat, right } => {
                 self.text.extend([left, right].into_iter().filter_map(|side| placed(side)));
@@ -208,11 +222,17 @@ fn constant(expr: &Expr) -> bool {
             );
             known && constant(left) && constant(right)
         }
+        // The parser reads these two functions as forms of their own.
+        Expr::Substring { expr, substring_from, substring_for, .. } => {
+            let mut others = [substring_from, substring_for].into_iter().flatten();
+            constant(expr) && others.all(|other| constant(other))
+        }
+        Expr::Trim { expr, trim_where: None, trim_what: None, trim_characters } => {
+            constant(expr) && trim_characters.iter().flatten().all(constant)
+        }
         Expr::Function(function) => {
-            const PURE: [&str; 10] = [
-                "abs", "coalesce", "ifnull", "lower", "nullif", "replace", "round", "substr",
-                "trim", "upper",
-            ];
+            const PURE: [&str; 8] =
+                ["abs", "coalesce", "ifnull", "lower", "nullif", "replace", "round", "upper"];
             let name = function.name.to_string().to_ascii_lowercase();
             let plain = function.over.is_none() && function.filter.is_none();
             plain && PURE.contains(&name.as_str()) && arguments(function).all(constant)
@@ -240,6 +260,6 @@ fn placed(expr: &Expr) -> Option<usize> {
     }
 }
 
-fn numbered(text: &str) -> Option<usize> {
+pub(super) fn numbered(text: &str) -> Option<usize> {
     text.strip_prefix('?')?.parse::<usize>().ok()?.checked_sub(1)
 }

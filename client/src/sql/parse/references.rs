@@ -1,6 +1,5 @@
 //! Finds the tables that a statement reads, and what the statement says about each.
 
-use std::collections::HashMap;
 use std::ops::ControlFlow;
 
 use sqlparser::ast::{
@@ -25,18 +24,18 @@ pub(super) struct References<'a> {
     /// Names of the common table expressions of each query around the current position.
     scopes: Vec<Vec<String>>,
     /// LIMIT and OFFSET of the outermost query.
-    bounds: Option<(Option<u64>, u64)>,
+    limits: Option<(Option<u64>, u64)>,
 }
 
 impl<'a> References<'a> {
     pub(super) fn new(places: Places<'a>) -> Self {
-        Self { places, list: Vec::new(), scopes: Vec::new(), bounds: None }
+        Self { places, list: Vec::new(), scopes: Vec::new(), limits: None }
     }
 
     /// The statement, once the tree has been visited.
     pub(super) fn statement(self, tree: Query) -> Result<Statement, SqlError> {
-        let Self { places, list: references, bounds, .. } = self;
-        let (limit, offset) = bounds.unwrap_or((None, 0));
+        let Self { places, list: references, limits, .. } = self;
+        let (limit, offset) = limits.unwrap_or((None, 0));
         let shape = shape(&tree, &references);
         Ok(Statement { tree, references, places: places.finish()?, shape, limit, offset })
     }
@@ -44,8 +43,7 @@ impl<'a> References<'a> {
     fn query(&mut self, query: &mut Query) -> Result<(), SqlError> {
         refuse(query.fetch.is_some(), "FETCH", "write LIMIT n")?;
         let limits = self.limit(&mut query.limit_clause)?;
-        self.bounds.get_or_insert(limits);
-        check_weights(query)?;
+        self.limits.get_or_insert(limits);
         let mut names = Vec::new();
         for cte in query.with.iter().flat_map(|with| &with.cte_tables) {
             let name = cte.alias.name.value.to_ascii_lowercase();
@@ -99,7 +97,7 @@ impl<'a> References<'a> {
     }
 
     fn select(&mut self, select: &mut Select) -> Result<(), SqlError> {
-        let mut found = From::default();
+        let mut found = FromClause::default();
         for table in &mut select.from {
             self.joined(table, &mut found)?;
         }
@@ -120,15 +118,24 @@ impl<'a> References<'a> {
         Ok(())
     }
 
-    fn joined(&mut self, table: &mut TableWithJoins, found: &mut From) -> Result<(), SqlError> {
+    fn joined(
+        &mut self,
+        table: &mut TableWithJoins,
+        found: &mut FromClause,
+    ) -> Result<(), SqlError> {
         self.factor(&mut table.relation, found)?;
         table.joins.iter_mut().try_for_each(|join| self.factor(&mut join.relation, found))
     }
 
-    fn factor(&mut self, factor: &mut TableFactor, found: &mut From) -> Result<(), SqlError> {
+    fn factor(&mut self, factor: &mut TableFactor, found: &mut FromClause) -> Result<(), SqlError> {
         let text = factor.to_string();
         match factor {
-            TableFactor::NestedJoin { table_with_joins, .. } => {
+            TableFactor::NestedJoin { table_with_joins, alias } => {
+                refuse(
+                    alias.is_some(),
+                    "a name for joined tables in parentheses",
+                    "leave out the name, or write (SELECT ... FROM ...) AS name",
+                )?;
                 return self.joined(table_with_joins, found);
             }
             TableFactor::Derived { lateral: false, alias, .. } => {
@@ -172,7 +179,7 @@ impl<'a> References<'a> {
 
 /// The tables of one FROM clause.
 #[derive(Default)]
-struct From {
+struct FromClause {
     /// Position and qualifying name of each reference.
     references: Vec<(usize, String)>,
     /// Number of tables and subqueries of any kind.
@@ -180,7 +187,7 @@ struct From {
     names: Vec<String>,
 }
 
-impl From {
+impl FromClause {
     /// Adds the name of a table or subquery. With two equal ones, a condition could belong to either.
     fn name(&mut self, name: Option<&Ident>) -> Result<(), SqlError> {
         let Some(name) = name else { return Ok(()) };
@@ -234,29 +241,6 @@ fn shown(name: &ObjectName, alias: Option<&TableAlias>) -> String {
 /// Functions in FROM that make rows of a JSON text.
 fn is_json_function(name: &ObjectName) -> bool {
     ["json_each", "json_tree"].iter().any(|known| name.to_string().eq_ignore_ascii_case(known))
-}
-
-/// Refuses common table expressions that stand for very many tables, because SQLite copies an
-/// expression wherever its name is used.
-fn check_weights(query: &Query) -> Result<(), SqlError> {
-    const MOST: u64 = 1_000;
-    let Some(with) = &query.with else { return Ok(()) };
-    let mut weights: HashMap<String, u64> = HashMap::new();
-    for _ in 0..with.cte_tables.len() {
-        for cte in &with.cte_tables {
-            let own = cte.alias.name.value.to_ascii_lowercase();
-            let mut weight: u64 = 1;
-            let _: ControlFlow<()> = visit_relations(&cte.query, |relation| {
-                let name = relation.to_string().to_ascii_lowercase();
-                let more = weights.get(&name).filter(|_| name != own).copied().unwrap_or(1);
-                weight = weight.saturating_add(more);
-                ControlFlow::Continue(())
-            });
-            refuse(weight > MOST, "WITH that multiplies its tables", "use each name less often")?;
-            weights.insert(own, weight);
-        }
-    }
-    Ok(())
 }
 
 /// Whether a common table expression reads a table of this name.

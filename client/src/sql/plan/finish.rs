@@ -1,12 +1,14 @@
 //! Computes the answer from the fetched data.
 
 use std::collections::BTreeMap;
+use std::sync::Arc;
 
 use opaque_pir::geometry::Geometry;
 use opaque_pir::table::{ColumnType, Value};
 use sqlparser::ast::{Expr, Query, SelectItem, SetExpr, Value as SqlValue};
 
-use super::{Method, Part, Plan};
+use super::times::with_times;
+use super::{Method, Plan, TablePlan};
 use crate::sql::sqlite::{Sqlite, TEXT_BYTES};
 use crate::sql::statement::{Literal, Place, Shape};
 use crate::sql::typed::typed;
@@ -22,13 +24,16 @@ impl Plan {
     /// needs. [`SqlError::Fetched`] if `fetched` does not match the sources.
     pub fn finish(&self, fetched: Vec<Fetched>, bounds: &Bounds) -> Result<ResultSet, SqlError> {
         let values = self.values()?;
-        if fetched.len() != self.parts.len() {
+        if fetched.len() != self.tables.len() {
             return Err(SqlError::Fetched);
         }
         let mut sqlite = Sqlite::new(TEXT_BYTES)?;
         let (mut count, mut missing) = (None, None);
-        for (number, (part, fetched)) in self.parts.iter().zip(fetched).enumerate() {
-            let rows: BTreeMap<u64, Vec<Value>> = match (&part.method, fetched) {
+        for (number, (table, fetched)) in self.tables.iter().zip(fetched).enumerate() {
+            // Several references may share the rows of a scan.
+            let (mut shared, mut owned): (Arc<[_]>, _) = (Arc::default(), Vec::new());
+            let mut upto = u64::MAX;
+            match (&table.method, fetched) {
                 (Method::Known(known), Fetched::Nothing) => {
                     count = Some(*known);
                     continue;
@@ -41,22 +46,23 @@ impl Plan {
                     count = Some(rows.saturating_sub(total(&picked(counted, found)?)));
                     continue;
                 }
-                (Method::Scan, Fetched::Rows(rows)) => rows.into_iter().collect(),
+                (Method::Scan, Fetched::Rows(rows)) => shared = rows,
                 (Method::Rows { counted, geometry }, Fetched::Lookups(found)) => {
                     let found = picked(counted, found)?;
                     let gap = Missing::of(&found, geometry, counted.len() as u64);
-                    let rows = found.into_iter().flat_map(|found| found.rows);
-                    let mut rows: BTreeMap<_, _> = rows.collect();
+                    owned = found.into_iter().flat_map(|found| found.rows).collect();
                     if let Some(gap) = gap {
-                        rows.split_off(&gap.from);
+                        upto = gap.from;
                         missing = Some(gap.error);
                     }
-                    rows
                 }
                 _ => return Err(SqlError::Fetched),
-            };
-            let rows = rows.iter().map(|(number, row)| (*number, row.as_slice()));
-            sqlite.fill(number, &part.schema, rows)?;
+            }
+            let rows = shared.iter().chain(&owned);
+            let rows = rows.filter(|(number, _)| *number < upto);
+            let rows: BTreeMap<u64, &[Value]> =
+                rows.map(|(number, row)| (*number, row.as_slice())).collect();
+            sqlite.fill(number, &table.schema, rows.into_iter())?;
         }
         // Rows are missing, so only the first rows in load order may be known to be the answer.
         let partial = missing.is_some() && self.statement.limit != Some(0);
@@ -67,11 +73,11 @@ impl Plan {
         {
             return Err(error.clone());
         }
-        let tree = &self.statement.tree;
-        self.check_truth(&tree.to_string())?;
-        let text = count.map_or_else(|| tree.to_string(), |count| counted(tree, count));
+        let schemas: Vec<_> = self.tables.iter().map(|table| &table.schema).collect();
+        let tree = with_times(&self.statement, &schemas);
+        let text = count.map_or_else(|| tree.to_string(), |count| with_count(&tree, count));
         let mut arms = Vec::new();
-        collect_arms(tree, &tree.body, &mut arms);
+        collect_arms(&tree, &tree.body, &mut arms);
         let answer = sqlite.answer(&text, &arms, values, bounds);
         let answer = answer.map_err(|error| self.explained(error))?;
         match missing {
@@ -82,20 +88,6 @@ impl Plan {
         }
     }
 
-    /// Refuses `IS TRUE` over a table with a column named `true`, which SQLite would compare with.
-    fn check_truth(&self, sql: &str) -> Result<(), SqlError> {
-        let words = ["IS TRUE", "IS NOT TRUE", "IS FALSE", "IS NOT FALSE"];
-        let named =
-            |part: &Part| ["true", "false"].iter().any(|name| part.schema.column(name).is_some());
-        match words.iter().any(|word| sql.contains(word)) && self.parts.iter().any(named) {
-            true => Err(SqlError::Unsupported {
-                what: "IS TRUE over a table with a column named TRUE or FALSE".to_owned(),
-                instead: "compare with = 1 or = 0",
-            }),
-            false => Ok(()),
-        }
-    }
-
     /// The values of the statement's places.
     fn values(&self) -> Result<Vec<Value>, SqlError> {
         self.statement.places.iter().map(|place| self.value(place)).collect()
@@ -103,7 +95,7 @@ impl Plan {
 
     fn value(&self, Place { literal, compared }: &Place) -> Result<Value, SqlError> {
         if let Some(compared) = compared
-            && let Some(Part { schema, .. }) = self.parts.get(compared.reference)
+            && let Some(TablePlan { schema, .. }) = self.tables.get(compared.reference)
             && let Some((_, column)) = schema.column(&compared.column)
         {
             if let Some(operator) = compared.bool_operator
@@ -119,7 +111,7 @@ impl Plan {
             return typed(column, literal);
         }
         Ok(match literal {
-            Literal::Null | Literal::Invalid(_) => Value::Null,
+            Literal::Null => Value::Null,
             Literal::Bool(truth) => Value::Bool(*truth),
             Literal::Int(number) => Value::Int(*number),
             Literal::Real(number) => Value::Real(*number),
@@ -135,18 +127,20 @@ impl Plan {
         let Some(name) = message.strip_prefix("no such column: ") else { return error };
         // SQLite appends a suggestion to a name in double quotes.
         let name = name.split(" - ").next().unwrap_or(name);
-        let listed = |part: &Part| {
-            let columns = part.schema.columns().iter().map(|column| column.name.as_str());
-            format!("{} has {}", part.schema.table(), columns.collect::<Vec<_>>().join(", "))
+        let listed = |table: &TablePlan| {
+            let columns = table.schema.columns().iter().map(|column| column.name.as_str());
+            format!("{} has {}", table.schema.table(), columns.collect::<Vec<_>>().join(", "))
         };
-        let tables: Vec<_> = self.parts.iter().map(listed).collect();
+        let tables: Vec<_> = self.tables.iter().map(listed).collect();
         SqlError::UnknownColumn { name: name.to_owned(), tables: tables.join("; ") }
     }
 }
 
-/// The text of a statement that counts rows, with the count in place of the rows.
-fn counted(tree: &Query, count: u64) -> String {
+/// The text of a statement that counts rows, with the count in place of the rows. A single row
+/// needs no order, and ORDER BY may name a column.
+fn with_count(tree: &Query, count: u64) -> String {
     let mut tree = tree.clone();
+    tree.order_by = None;
     if let SetExpr::Select(select) = tree.body.as_mut() {
         select.from.clear();
         select.selection = None;

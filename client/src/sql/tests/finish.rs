@@ -187,7 +187,7 @@ fn what_the_plan_did_not_ask_for_is_refused() {
     let lookup = planned("SELECT city FROM weather WHERE sky = 'a'").unwrap();
     for fetched in [
         Fetched::Nothing,
-        Fetched::Rows(Vec::new()),
+        Fetched::Rows(Arc::default()),
         Fetched::Lookups(Vec::new()),
         Fetched::Lookups(vec![Found::default(); 2]),
     ] {
@@ -196,5 +196,5 @@ fn what_the_plan_did_not_ask_for_is_refused() {
     let scan = planned_with("SELECT * FROM weather", &[], Options::default()).unwrap();
     assert_eq!(finish(&scan, Fetched::Lookups(Vec::new())).unwrap_err(), SqlError::Fetched);
     let count = planned("SELECT COUNT(*) FROM weather").unwrap();
-    assert_eq!(finish(&count, Fetched::Rows(Vec::new())).unwrap_err(), SqlError::Fetched);
+    assert_eq!(finish(&count, Fetched::Rows(Arc::default())).unwrap_err(), SqlError::Fetched);
 }

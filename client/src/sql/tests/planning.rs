@@ -341,7 +341,7 @@ fn debug_shows_no_literal() {
         format!("{statement:?}"),
         format!("{found:?}"),
         format!("{:?}", crate::sql::Fetched::Lookups(vec![found])),
-        format!("{:?}", crate::sql::Fetched::Rows(rows.clone())),
+        format!("{:?}", crate::sql::Fetched::Rows(rows.clone().into())),
         format!("{result:?}"),
     ];
     for text in texts {
