@@ -51,7 +51,7 @@ Examples:
   opaque status --wait 60s                     wait until every shard serves
   opaque load weather.csv --key city           publish a table
   opaque query \"SELECT country FROM weather WHERE city = 'Santiago'\"
-  opaque shell                                 a prompt for statements; `opaque` alone opens it too
+  opaque shell                                 a prompt; so does `opaque` alone
   opaque dev --profile two                     a second cluster, under a name of its own
   opaque tables --profile two
 
@@ -60,6 +60,7 @@ writes. --profile chooses among several.";
 
 /// Options that locate the cluster.
 #[derive(Args)]
+#[command(next_help_heading = "Options for the connection")]
 pub(crate) struct Connection {
     /// The profile with the cluster's addresses and the keys; `opaque profiles` lists them
     #[arg(long, global = true, value_name = "NAME", env = "OPAQUE_PROFILE", default_value_t)]

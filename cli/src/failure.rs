@@ -85,8 +85,8 @@ Exit codes:
   3  the SQL statement has no answer as it is written
   4  no node could be reached or answered in time; for `status`, not every shard serves
   5  the answer is not the one that --expect names
-Several statements that fail with different codes have code 1. A command that Ctrl-C ended has code
-130 in most shells.";
+Several statements that fail with different codes have code 1. A command that Ctrl-C ended has
+code 130 in most shells.";
 
 impl Failure {
     /// Prints the error and returns the exit code.

@@ -31,11 +31,11 @@ use crate::{
 
 #[derive(Args)]
 #[command(after_help = "\
-The schema is one CREATE TABLE; mark each column to search by as KEY (unique) or INDEX. FROM names a
-column as the files do, if they call it otherwise:
+The schema is one CREATE TABLE; mark each column to search by as KEY (unique) or INDEX. FROM is
+the files' name of a column, if it is another:
   CREATE TABLE weather (city TEXT KEY, conditions TEXT INDEX, celsius REAL FROM \"Temp. (°C)\")
-With --key or --index, the files show the columns and their types, and no schema is needed. They are
-then read twice. `opaque schema` prints the schema that was found.
+With --key or --index, the files show the columns and their types, and no schema is needed. They
+are then read twice. `opaque schema` prints the schema that was found.
 
 Files hold delimited text (such as CSV), JSON objects or Parquet, plain or compressed by gzip
 or zstd. The name or the first bytes of a file show which. Nested columns of Parquet become
@@ -75,8 +75,6 @@ pub(crate) struct Arguments {
     files: Vec<String>,
     #[command(flatten)]
     choice: Choice,
-    #[command(flatten)]
-    reading: FileArguments,
     /// Rate of the link between your clients and the cluster, in Mbit/s: a slow link gets larger
     /// buckets, which transfer fewer bytes; a fast one gets smaller buckets, which need less work
     /// (`opaque describe` shows both)
@@ -89,6 +87,8 @@ pub(crate) struct Arguments {
     /// Check the files and show what the table would cost, but load nothing
     #[arg(long)]
     dry_run: bool,
+    #[command(flatten)]
+    reading: FileArguments,
 }
 
 /// What must happen before a table is sent.

@@ -16,12 +16,12 @@ use crate::{
 
 #[derive(Args)]
 #[command(after_help = "\
-The files are read as a whole, twice. Each column gets the narrowest type of which all its values are.
-Without --key and --index, the command proposes a KEY whose values are unique, and up to three INDEX
-columns whose values have few rows each. Nothing is sent to a cluster.
+The files are read as a whole, twice. Each column gets the narrowest type that holds all its
+values. Without --key and --index, the command proposes a KEY whose values are unique, and up to
+three INDEX columns whose values have few rows each. Nothing is sent to a cluster.
 
-The cost of each is a comment: the memory of the nodes for one replica of every shard, and what one
-private lookup sends and receives together and takes on one core and the link.
+The cost of each is a comment: the memory of the nodes for one replica of every shard, then the
+bytes that one private lookup sends and receives, and its time on one core and the link.
 
 Examples:
   opaque schema weather.csv > schema.sql
@@ -33,11 +33,11 @@ pub(crate) struct Arguments {
     files: Vec<String>,
     #[command(flatten)]
     choice: Choice,
-    #[command(flatten)]
-    reading: FileArguments,
     /// Rate of the link between your clients and the cluster, in Mbit/s, as for `opaque load`
     #[arg(long, value_name = "MBITS", default_value = "50")]
     link: Link,
+    #[command(flatten)]
+    reading: FileArguments,
 }
 
 pub(crate) fn run(arguments: Arguments) -> Result<(), Failure> {

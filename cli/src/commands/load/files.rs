@@ -18,8 +18,6 @@ pub(in crate::commands) struct FileArguments {
     /// Format of the files, if the name and the first bytes do not show it
     #[arg(long, value_enum)]
     format: Option<Format>,
-    #[command(flatten)]
-    dialect: DialectArguments,
     /// Skip columns of the files that the schema does not name
     #[arg(long)]
     ignore_extra: bool,
@@ -31,6 +29,8 @@ pub(in crate::commands) struct FileArguments {
     /// records
     #[arg(long)]
     lenient_quotes: bool,
+    #[command(flatten)]
+    dialect: DialectArguments,
 }
 
 impl FileArguments {
@@ -51,7 +51,7 @@ struct DialectArguments {
     /// Character between fields, or `tab`; detected: comma, tab, semicolon and pipe
     #[arg(long, value_name = "CHAR")]
     delimiter: Option<Delimiter>,
-    /// Character around fields that contain delimiters, or `none`; detected: \" and '
+    /// Character around fields that contain delimiters, or `none`; detected: " and '
     #[arg(long, value_name = "CHAR")]
     quote: Option<Mark>,
     /// Character at the beginning of lines to ignore, or `none`; detected: #

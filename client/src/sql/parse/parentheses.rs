@@ -15,7 +15,6 @@ use sqlparser::ast::{
 };
 
 use super::grouping;
-use super::places::numbered;
 use crate::sql::SqlError;
 use crate::sql::sqlite::quoted;
 use crate::sql::statement::{Literal, Place};
@@ -215,4 +214,9 @@ fn balance(expr: &mut Expr) {
         }
     }
     *expr = operands.pop().unwrap_or_else(|| Expr::value(Value::Null));
+}
+
+/// The number of the place that a placeholder such as `?1` names, counted from 0.
+pub(super) fn numbered(text: &str) -> Option<usize> {
+    text.strip_prefix('?')?.parse::<usize>().ok()?.checked_sub(1)
 }

@@ -8,7 +8,7 @@ use sqlparser::ast::{
     ValueWithSpan, VisitorMut,
 };
 
-use super::parentheses::Parentheses;
+use super::parentheses::{Parentheses, numbered};
 use super::{shortened, unsupported, visit};
 use crate::sql::sqlite::Sqlite;
 use crate::sql::statement::{Compared, Literal, Place};
@@ -258,8 +258,4 @@ fn placed(expr: &Expr) -> Option<usize> {
         Expr::Value(ValueWithSpan { value: Value::Placeholder(text), .. }) => numbered(text),
         _ => None,
     }
-}
-
-pub(super) fn numbered(text: &str) -> Option<usize> {
-    text.strip_prefix('?')?.parse::<usize>().ok()?.checked_sub(1)
 }
