@@ -82,12 +82,17 @@ impl PlanInput<'_> {
 }
 
 impl SearchableColumn<'_> {
-    /// Number of pages that hold all rows of any value of the column. It is one for a KEY, whose
+    /// Number of pages that hold all rows of any value of the column but NULL. It is one for a KEY, whose
     /// values are unique. Further pages would be empty, and this bound is public.
     pub(super) fn most_pages(&self) -> u64 {
         match self.role {
             Role::Key => 1,
             Role::Index | Role::Payload => self.geometry.pages_for(0, self.non_null_rows),
         }
+    }
+
+    /// Number of pages that hold all rows in which the column is NULL, in a table of `rows` rows.
+    pub(super) fn null_pages(&self, rows: u64) -> u64 {
+        self.geometry.pages_for(0, rows.saturating_sub(self.non_null_rows))
     }
 }

@@ -6,7 +6,7 @@
 //! |---|---|
 //! | `COUNT(*)` without WHERE, or with `column IS [NOT] NULL` on a searchable column | public metadata |
 //! | no WHERE | public scan; LIMIT lets it stop early unless ORDER BY or DISTINCT need every row |
-//! | `=`, `IN`, and ORs of them on one searchable column, possibly under AND | one lookup per literal |
+//! | `=`, `IN`, `IS NULL`, and ORs of them on one searchable column, possibly under AND | one lookup per literal or `IS NULL` |
 //! | `COUNT(*)` with only `<>` or `NOT IN` on a searchable column | the same lookups: the rows that are not NULL minus those found |
 //! | rows with only `<>` or `NOT IN` on a searchable column | public scan, always whole |
 //! | anything else | refused, or a whole public scan if the caller allows one |
@@ -37,7 +37,7 @@ use std::fmt;
 use opaque_pir::geometry::Geometry;
 use opaque_pir::table::{Column, ColumnType, Schema, Value};
 
-use self::decide::{Decision, Wanted, decide};
+use self::decide::{Decision, Sought, Wanted, decide};
 use super::error::Refusal;
 use super::statement::{Literal, Reference, Statement};
 use super::typed::{equal_value, typed};
@@ -53,7 +53,8 @@ pub enum Source {
     Lookups {
         /// Position of the searched column.
         column: usize,
-        /// One value per literal, of the column's type, repeated where a literal is repeated.
+        /// One value per literal, of the column's type, repeated where a literal is repeated; NULL for
+        /// IS NULL.
         values: Vec<Value>,
         /// Pages to fetch of each value, from page 0; at least one.
         pages: u32,
@@ -174,18 +175,23 @@ fn plan_table(
     let (source, method) = match decision.map_err(|error| explained(error, schema))? {
         Decision::Count(count) => (Source::Count(count), Method::Known(count)),
         Decision::Scan { rows_below } => (Source::PublicScan { rows_below }, Method::Scan),
-        Decision::Lookups { column: searched, places, pages, wanted } => {
+        Decision::Lookups { column: searched, sought, pages, wanted } => {
             // A searchable column is one of the schema's.
             let (position, column) = schema.column(searched.name).ok_or(SqlError::Fetched)?;
-            let literals = places.iter().filter_map(|place| statement.places.get(*place));
-            let literals: Vec<_> = literals.map(|place| &place.literal).collect();
-            let Probes { values, counted } = Probes::new(column, &literals);
+            let sought: Vec<Option<&Literal>> = sought
+                .iter()
+                .map(|sought| match sought {
+                    Sought::Place(at) => statement.places.get(*at).map(|place| &place.literal),
+                    Sought::Null => None,
+                })
+                .collect();
+            let Probes { values, counted } = Probes::new(column, &sought);
             let method = match wanted {
                 Wanted::Rows => Method::Rows { counted, geometry: searched.geometry },
                 Wanted::Matches => Method::Matches { counted },
                 Wanted::Rest => {
                     // If the list contains NULL, `<>` and NOT IN are never true.
-                    let unknown = literals.contains(&&Literal::Null);
+                    let unknown = sought.contains(&Some(&Literal::Null));
                     let rows = if unknown { 0 } else { searched.non_null_rows };
                     Method::Rest { rows, counted }
                 }
@@ -210,7 +216,7 @@ fn explained(mut error: SqlError, schema: &Schema) -> SqlError {
     error
 }
 
-/// The values to look up, one per literal.
+/// The values to look up, one per literal or IS NULL.
 struct Probes {
     values: Vec<Value>,
     /// Whether each result counts: it does not if the lookup is a decoy or repeats an earlier
@@ -219,13 +225,19 @@ struct Probes {
 }
 
 impl Probes {
-    fn new(column: &Column, literals: &[&Literal]) -> Self {
+    /// `sought` is `None` for NULL itself.
+    fn new(column: &Column, sought: &[Option<&Literal>]) -> Self {
         let column_type = column.column_type;
         let (mut values, mut counted) = (Vec::new(), Vec::new());
         let mut seen = HashSet::new();
-        for literal in literals {
-            let typed = typed(column, literal).ok();
-            let value = typed.and_then(|typed| equal_value(column_type, &typed));
+        for literal in sought {
+            let value = match literal {
+                None => Some(Value::Null),
+                Some(literal) => {
+                    let typed = typed(column, literal).ok();
+                    typed.and_then(|typed| equal_value(column_type, &typed))
+                }
+            };
             counted.push(value.as_ref().is_some_and(|value| seen.insert(value.search_key())));
             values.push(value.unwrap_or_else(|| decoy(column_type)));
         }

@@ -49,6 +49,13 @@ pub(super) struct Reference {
     pub(super) quoted: Option<String>,
 }
 
+impl Reference {
+    /// Whether its FROM has no other table.
+    pub(super) fn is_alone(&self) -> bool {
+        self.qualifier.is_none()
+    }
+}
+
 /// Which of its rows the answer to a statement needs.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub(super) enum Shape {

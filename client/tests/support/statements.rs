@@ -179,10 +179,11 @@ impl<R: Rng> Statements<'_, R> {
     }
 
     fn search_of(&mut self, column: &Column, depth: u32) -> String {
-        match self.rng.random_range(0..if depth == 0 { 4 } else { 6 }) {
+        match self.rng.random_range(0..if depth == 0 { 5 } else { 7 }) {
             0..=2 => self.comparison(column, "="),
+            4 => format!("{} IS NULL", column.name),
             3 => format!("{} IN ({})", column.name, self.literals(column)),
-            4 => format!(
+            5 => format!(
                 "({} OR {})",
                 self.search_of(column, depth - 1),
                 self.search_of(column, depth - 1)

@@ -76,7 +76,7 @@ impl Value {
     }
 
     /// The bytes that a searchable column hashes: equal exactly if the values are equal. They are
-    /// one tag byte, then the value. NULLs form a separate group, which no lookup requests.
+    /// one tag byte, then the value. NULLs form a separate group, which IS NULL looks up.
     pub fn search_key(&self) -> Vec<u8> {
         let (tag, bytes): (u8, &[u8]) = match self {
             Self::Null => (0, &[]),

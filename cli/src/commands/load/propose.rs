@@ -179,15 +179,13 @@ fn proposed(surveyed: &Surveyed) -> Vec<Role> {
     columns().map(role).collect()
 }
 
-/// The name of a file without its folder, its query and its endings.
+/// The name of a file without its folder, its query, and the endings of compression and format.
 fn stem(path: &str) -> &str {
-    let path = if opaque_fetch::is_url(path) {
-        path.split(['?', '#']).next().unwrap_or(path)
-    } else {
-        path
-    };
+    let is_url = opaque_fetch::is_url(path);
+    let path = if is_url { path.split(['?', '#']).next().unwrap_or(path) } else { path };
     let name = path.trim_end_matches(['/', '\\']).rsplit(['/', '\\']).next().unwrap_or(path);
-    name.trim_start_matches('.').split('.').next().unwrap_or(name)
+    let name = name.strip_suffix(".gz").or(name.strip_suffix(".zst")).unwrap_or(name);
+    name.rsplit_once('.').map_or(name, |(stem, _)| stem)
 }
 
 /// A name that SQL takes without quotes. Other characters than letters, digits and `_` become `_`.

@@ -17,10 +17,19 @@ use crate::sql::{LOOKUPS_PER_STATEMENT, Options, SqlError};
 pub(super) enum Decision<'a> {
     /// No requests: this is the count.
     Count(u64),
-    /// `pages` lookups of the literal at each place.
-    Lookups { column: &'a SearchableColumn<'a>, places: Vec<usize>, pages: u32, wanted: Wanted },
+    /// `pages` lookups of each value.
+    Lookups { column: &'a SearchableColumn<'a>, sought: Vec<Sought>, pages: u32, wanted: Wanted },
     /// A public scan, limited to rows below this number if there is one.
     Scan { rows_below: Option<u64> },
+}
+
+/// A value that is looked up.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(super) enum Sought {
+    /// That of the literal at this place.
+    Place(usize),
+    /// NULL, which IS NULL finds and no literal equals.
+    Null,
 }
 
 /// What the answer consists of.
@@ -51,7 +60,9 @@ pub(super) fn decide<'a>(
             searchable: table.searchable.iter().map(|column| column.name.to_owned()).collect(),
         }),
         (None, shape) => Ok(unfiltered(statement, shape, table)),
-        (Some(filter), shape) => filtered(statement, shape, filter, table, options),
+        (Some(filter), shape) => {
+            filtered(statement, shape, (filter, reference.is_alone()), table, options)
+        }
     };
     match decided {
         Ok(decision) => Ok(decision),
@@ -80,7 +91,7 @@ fn unfiltered<'a>(statement: &Statement, shape: &Shape, table: &PlanInput<'_>) -
 fn filtered<'a>(
     statement: &Statement,
     shape: &Shape,
-    filter: &Filter,
+    (filter, is_alone): (&Filter, bool),
     table: &'a PlanInput<'a>,
     options: &Options,
 ) -> Result<Decision<'a>, Refusal> {
@@ -93,20 +104,27 @@ fn filtered<'a>(
             false => table.rows.saturating_sub(column.non_null_rows),
         }));
     }
-    match Search::of(filter, table)? {
+    match Search::of(filter, is_alone, table)? {
         // The first page of a value states how many rows have it.
-        Search::Matches { column, places, complete: true } if counts => {
-            lookups(column, places, 1, Wanted::Matches)
+        Search::Matches { column, sought, complete: true } if counts => {
+            lookups(column, sought, 1, Wanted::Matches)
         }
-        Search::Matches { column, places, complete } => {
+        Search::Matches { column, sought, complete } => {
             let first_suffice = complete && *shape == Shape::Stream { distinct: false };
             let pages = match statement.limit.filter(|_| first_suffice) {
                 Some(limit) => column.geometry.pages_for(statement.offset, limit),
                 None => u64::from(options.pages.max(1)),
             };
-            lookups(column, places, pages.min(column.most_pages()), Wanted::Rows)
+            let mut most = column.most_pages();
+            if sought.contains(&Sought::Null) {
+                most = most.max(column.null_pages(table.rows));
+            }
+            lookups(column, sought, pages.min(most), Wanted::Rows)
         }
-        Search::Rest { column, places } if counts => lookups(column, places, 1, Wanted::Rest),
+        Search::Rest { column, places } if counts => {
+            let sought = places.into_iter().map(Sought::Place).collect();
+            lookups(column, sought, 1, Wanted::Rest)
+        }
         // Almost every row is needed, so nothing is gained by hiding which are not.
         Search::Rest { .. } if *shape != Shape::Nested => Ok(Decision::Scan { rows_below: None }),
         Search::Rest { column, .. } => Err(Refusal::NoEquality { column: column.name.to_owned() }),
@@ -117,16 +135,16 @@ fn filtered<'a>(
 /// values.
 fn lookups<'a>(
     column: &'a SearchableColumn<'a>,
-    places: Vec<usize>,
+    sought: Vec<Sought>,
     pages: u64,
     wanted: Wanted,
 ) -> Result<Decision<'a>, Refusal> {
-    let number = places.len() as u64;
+    let number = sought.len() as u64;
     let lookups = number.saturating_mul(pages);
     let refusal = Refusal::TooManyLookups { lookups, literals: number, pages };
     let pages =
         u32::try_from(pages).ok().filter(|_| lookups <= LOOKUPS_PER_STATEMENT).ok_or(refusal)?;
-    Ok(Decision::Lookups { column, places, pages, wanted })
+    Ok(Decision::Lookups { column, sought, pages, wanted })
 }
 
 /// How lookups on one column answer a condition.
@@ -134,7 +152,7 @@ enum Search<'a> {
     /// Every row that the condition accepts has one of these values.
     Matches {
         column: &'a SearchableColumn<'a>,
-        places: Vec<usize>,
+        sought: Vec<Sought>,
         /// True if also every row with one of the values is accepted.
         complete: bool,
     },
@@ -143,7 +161,9 @@ enum Search<'a> {
 }
 
 impl<'a> Search<'a> {
-    fn of(filter: &Filter, table: &'a PlanInput<'a>) -> Result<Self, Refusal> {
+    /// `is_alone` is whether the table is the only one of its FROM. Otherwise, IS NULL is no search:
+    /// an outer join adds rows of NULL where it finds no others, so it needs the others.
+    fn of(filter: &Filter, is_alone: bool, table: &'a PlanInput<'a>) -> Result<Self, Refusal> {
         let mut names = Vec::new();
         mentioned(filter, &mut names);
         // A name that is not a searchable column may not exist at all. Both cases are skipped in
@@ -152,13 +172,22 @@ impl<'a> Search<'a> {
         // A KEY's values are unique, so its lookups return the fewest rows. The sort is stable:
         // otherwise the column written first wins.
         columns.sort_by_key(|column| column.role != Role::Key);
+        // Many rows may be NULL in a column, so another column is better if it has literals.
+        let mut null = None;
         for &column in &columns {
-            if let Some((places, complete)) = matches(filter, column.name) {
-                return Ok(Self::Matches { column, places, complete });
+            match matches(filter, column.name) {
+                Some((sought, complete)) if sought.contains(&Sought::Null) => {
+                    null = null.or(Some(Self::Matches { column, sought, complete }));
+                }
+                Some((sought, complete)) => return Ok(Self::Matches { column, sought, complete }),
+                None => {}
             }
             if let Some(places) = excluded(filter, column.name) {
                 return Ok(Self::Rest { column, places });
             }
+        }
+        if let Some(null) = null.filter(|_| is_alone) {
+            return Ok(null);
         }
         Err(refusal(filter, table, &names, &columns))
     }
@@ -168,27 +197,34 @@ fn same(a: &str, b: &str) -> bool {
     a.eq_ignore_ascii_case(b)
 }
 
-/// Places of literals of the column such that every row accepted by the condition has one of them,
-/// and whether every row with one of them is accepted.
-fn matches(filter: &Filter, column: &str) -> Option<(Vec<usize>, bool)> {
+/// Values of the column such that every row accepted by the condition has one of them, and whether
+/// every row with one of them is accepted.
+fn matches(filter: &Filter, column: &str) -> Option<(Vec<Sought>, bool)> {
     match filter {
         Filter::In { column: compared, places, negated: false } => {
-            same(compared, column).then(|| (places.clone(), true))
+            let sought = || places.iter().copied().map(Sought::Place).collect();
+            same(compared, column).then(|| (sought(), true))
         }
-        // A row may come from any side, so every side must contribute its literals.
+        Filter::IsNull { column: compared, negated: false } => {
+            same(compared, column).then(|| (vec![Sought::Null], true))
+        }
+        // A row may come from any side, so every side must contribute its values.
         Filter::Or(parts) => {
-            let (mut places, mut complete) = (Vec::new(), true);
+            let (mut sought, mut complete) = (Vec::new(), true);
             for part in parts {
                 let (more, all) = matches(part, column)?;
-                places.extend(more);
+                sought.extend(more);
                 complete &= all;
             }
-            Some((places, complete))
+            Some((sought, complete))
         }
-        // A row is accepted by every part, so one part suffices: the first that has literals.
+        // A row is accepted by every part, so one part suffices: the first that has
+        // literals, or else values.
         Filter::And(parts) => {
-            let (places, complete) = parts.iter().find_map(|part| matches(part, column))?;
-            Some((places, complete && parts.len() == 1))
+            let found = || parts.iter().filter_map(|part| matches(part, column));
+            let is_literal = |(sought, _): &(Vec<Sought>, bool)| !sought.contains(&Sought::Null);
+            let (sought, complete) = found().find(is_literal).or_else(|| found().next())?;
+            Some((sought, complete && parts.len() == 1))
         }
         Filter::In { .. } | Filter::IsNull { .. } | Filter::Other { .. } => None,
     }

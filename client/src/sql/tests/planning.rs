@@ -23,6 +23,7 @@ fn shown(value: &Value) -> String {
     match value {
         Value::Text(text) => text.clone(),
         Value::Int(number) => number.to_string(),
+        Value::Null => "NULL".to_owned(),
         other => panic!("{other:?}"),
     }
 }
@@ -72,8 +73,31 @@ fn no_where_is_metadata_or_a_public_scan() {
         ("COUNT(*) FROM weather WHERE sky IS NULL", Count(100)),
         ("COUNT(*) FROM weather WHERE NOT sky IS NULL", Count(900)),
         ("COUNT(*) FROM weather WHERE temp IS NOT NULL", Count(800)),
-        ("* FROM weather WHERE sky IS NULL", Refused),
         ("COUNT(*) FROM weather WHERE wind IS NULL", Refused),
+    ]);
+}
+
+#[test]
+fn is_null_is_a_lookup_of_null() {
+    check_default(&[
+        ("* FROM weather WHERE sky IS NULL", Look(SKY, &["NULL"], 1)),
+        ("* FROM weather WHERE NOT (sky IS NOT NULL)", Look(SKY, &["NULL"], 1)),
+        ("* FROM weather WHERE sky IS NULL OR sky = 'a'", Look(SKY, &["NULL", "a"], 1)),
+        ("COUNT(*) FROM weather WHERE sky = 'a' OR sky IS NULL", Look(SKY, &["a", "NULL"], 1)),
+        ("* FROM weather WHERE sky IS NULL AND wind > 3", Look(SKY, &["NULL"], 1)),
+        // Fewer rows have a literal's value.
+        ("* FROM weather WHERE sky IS NULL AND temp = 3", Look(TEMP, &["3"], 1)),
+        ("* FROM weather WHERE sky IS NULL OR temp IS NULL", Refused),
+        ("* FROM weather WHERE (sky IS NULL OR sky = 'b') AND sky = 'a'", Look(SKY, &["a"], 1)),
+        // Rows of `v` with another sky decide whether the join adds a row of NULL.
+        (
+            "* FROM weather w LEFT JOIN weather v ON v.city = w.city \
+             WHERE w.city = 'a' AND v.sky IS NULL",
+            Refused,
+        ),
+        ("* FROM weather w, weather v WHERE w.city = 'a' AND v.sky IS NULL", Refused),
+        ("* FROM weather WHERE wind IS NULL", Refused),
+        ("* FROM weather WHERE sky = NULL OR sky IS NULL", Look(SKY, &["", "NULL"], 1)),
     ]);
 }
 

@@ -78,7 +78,9 @@ fn a_table_is_named_after_its_file() {
         ("https://example.com/a/My%20Cities.parquet?x=1/2.csv", "My_20Cities"),
         ("s3://bucket/t.jsonl", "t"),
         ("…", "t"),
-        ("C:\\data\\.x", "x"),
+        ("C:\\data\\x.csv", "x"),
+        ("data/6.3.0-names.txt", "_6_3_0_names"),
+        ("people", "people"),
     ] {
         assert_eq!(identifier(stem(path), "t"), expected, "{path}");
     }
