@@ -150,8 +150,8 @@ async fn every_shard_serves(client: &Client) {
     }
 }
 
-/// The profile that the cluster with data in `data` may replace: none, its own, or that of a cluster
-/// whose data is gone.
+/// The profile that the cluster with data in `data` may replace: none, its own, or that of a
+/// cluster whose data is gone.
 ///
 /// # Errors
 /// The profile belongs to another cluster, or cannot be read: a person may be editing it.

@@ -9,8 +9,8 @@
 //! ```
 //!
 //! KEY (or PRIMARY KEY) and INDEX make a column searchable. A column may be NULL unless it is a KEY
-//! or declared NOT NULL. FROM is the name that a file has for the column. No SQL parser supports KEY and INDEX as column options, so only the
-//! parser's tokenizer is used here.
+//! or declared NOT NULL. FROM is the name that a file has for the column. No SQL parser supports
+//! KEY and INDEX as column options, so only the parser's tokenizer is used here.
 
 mod constraint;
 mod print;

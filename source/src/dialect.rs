@@ -13,11 +13,11 @@
 //! records all fit the schema are better than others. If no candidate fits, the best one is
 //! returned, and reading with it gives an error with its line.
 //!
-//! **Guarantees.** A file that was written in one of the dialects, and whose rows fit the schema, is
-//! read as it was written, or refused. This presumes that no first row consists of the column
-//! names, that a file with quotes `'` has one of them in the sample if a field begins with `"`,
-//! and that not all rows are comments. Comments are detected only before the first record, and only
-//! if none of them could be a record or a header. A number of four digits may be a year in a header,
+//! **Guarantees.** A file that was written in one of the dialects, and whose rows fit the schema,
+//! is read as it was written, or refused. This presumes that no first row consists of the column
+//! names, that a file with quotes `'` has one of them in the sample if a field begins with `"`, and
+//! that not all rows are comments. Comments are detected only before the first record, and only if
+//! none of them could be a record or a header. A number of four digits may be a year in a header,
 //! so it does not show that a first line is a row.
 //!
 //! **Limits.** A file without quotes, in which fields begin with `"`, must be declared.

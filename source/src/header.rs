@@ -1,4 +1,5 @@
-//! Matches the header of delimited text with the columns of a schema, by name and ignoring ASCII case.
+//! Matches the header of delimited text with the columns of a schema, by name and ignoring ASCII
+//! case.
 
 mod cause;
 

@@ -88,8 +88,8 @@ impl Input {
         Self::any(name, source, total).map(|input| input.of(file))
     }
 
-    /// Reads bytes from any source, in any compression, as [`open`](Self::open) does. `name` appears
-    /// in errors and must not contain a secret; `total` is the number of bytes before
+    /// Reads bytes from any source, in any compression, as [`open`](Self::open) does. `name`
+    /// appears in errors and must not contain a secret; `total` is the number of bytes before
     /// decompression, if known.
     pub fn open_stream(
         name: String,

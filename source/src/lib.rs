@@ -11,7 +11,8 @@
 //! finds its records, [`header`] matches its columns; [`csv_rows`], [`json_rows`] and
 //! `parquet_rows` parse values; [`reader`] selects one of the three according to [`settings`];
 //! [`encoded`] performs the checks across rows and files; [`error`] describes what is wrong, and
-//! [`shown`] how errors quote the file. [`survey`] reads a file of which no schema is known. The feature `parquet` adds Parquet.
+//! [`shown`] how errors quote the file. [`survey`] reads a file of which no schema is known. The
+//! feature `parquet` adds Parquet.
 //!
 //! **Limits.** This crate does no network I/O and is not asynchronous: a source in the network is
 //! passed as a [`std::io::Read`]. It holds one record of at most [`MAX_RECORD_BYTES`] in memory, in

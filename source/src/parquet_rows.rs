@@ -1,7 +1,7 @@
 //! Reads the rows of a table from a Parquet file.
 //!
-//! **What.** Columns are matched by name, ignoring ASCII case, and only those of the schema are read.
-//! A column's type must fit: numbers are not read from text. Nested columns become JSON text.
+//! **What.** Columns are matched by name, ignoring ASCII case, and only those of the schema are
+//! read. A column's type must fit: numbers are not read from text. Nested columns become JSON text.
 //!
 //! **Why not arrow.** The rows are encoded one by one, so columns in memory would not help, and
 //! arrow is a hundred thousand lines more.
@@ -123,8 +123,8 @@ impl ParquetRows {
     }
 }
 
-/// The names of a file's columns, and the type that holds each, or what it contains if none does. Also
-/// returns a handle of the file.
+/// The names of a file's columns, and the type that holds each, or what it contains if none does.
+/// Also returns a handle of the file.
 #[expect(clippy::type_complexity, reason = "the parts are named in the comment")]
 pub(crate) fn columns(
     path: &str,

@@ -112,7 +112,8 @@ impl Reader {
         }
     }
 
-    /// Records so far that [`crate::Quotes::Lenient`] accepts and [`crate::Quotes::Strict`] refuses.
+    /// Records so far that [`crate::Quotes::Lenient`] accepts and [`crate::Quotes::Strict`]
+    /// refuses.
     pub fn bent(&self) -> Option<Bent> {
         match &self.rows {
             Rows::Csv(rows) => rows.bent(),
@@ -136,7 +137,8 @@ impl Reader {
     }
 }
 
-/// Whether a file begins like an HTML page, which servers send in place of a file that is not there.
+/// Whether a file begins like an HTML page, which servers send in place of a file that is not
+/// there.
 pub(crate) fn is_page(start: &[u8]) -> bool {
     let start = start.strip_prefix(b"\xef\xbb\xbf").unwrap_or(start).trim_ascii_start();
     [&b"<!doctype html"[..], b"<html"]

@@ -100,8 +100,8 @@ pub struct Settings {
 /// Where a file has a column, and what it may hold there.
 #[derive(Debug, Clone, Default, PartialEq, Eq)]
 pub struct ColumnSource {
-    /// The header, or the key of a JSON object, exactly as written in the file. `None` is the name of
-    /// the column in any case.
+    /// The header, or the key of a JSON object, exactly as written in the file. `None` is the name
+    /// of the column in any case.
     pub from: Option<String>,
     /// What values may be beyond the column's type.
     pub limit: Option<Limit>,

@@ -1,18 +1,18 @@
 //! Reads a file of which no schema is known, and says what its columns hold.
 //!
-//! **What.** [`Survey`] reads whole files. [`Surveyed`] has, for each column, the name in the file, the
-//! narrowest type of which all values are, and how many values differ.
+//! **What.** [`Survey`] reads whole files. [`Surveyed`] has, for each column, the name in the file,
+//! the narrowest type of which all values are, and how many values differ.
 //!
-//! **Why whole files.** A column of a million numbers may end with `n/a`. A type that a sample showed
-//! would then fail after the user has waited for the load.
+//! **Why whole files.** A column of a million numbers may end with `n/a`. A type that a sample
+//! showed would then fail after the user has waited for the load.
 //!
-//! **Flow.** `layout` detects how delimited text is written, without types. The rows are then read as
-//! text, and `kind` narrows each column's type value by value. JSON objects are read member by member,
-//! and Parquet states the types.
+//! **Flow.** `layout` detects how delimited text is written, without types. The rows are then read
+//! as text, and `kind` narrows each column's type value by value. JSON objects are read member by
+//! member, and Parquet states the types.
 //!
-//! **Limits.** No value is counted twice, so the number of different values is exact, but it is given up
-//! for a column with repetitions and more than a million different values. Names of nested columns are
-//! not looked into: such a column is JSON.
+//! **Limits.** No value is counted twice, so the number of different values is exact, but it is
+//! given up for a column with repetitions and more than a million different values. Names of nested
+//! columns are not looked into: such a column is JSON.
 
 mod kind;
 mod layout;
@@ -113,7 +113,8 @@ impl ColumnSurvey {
 }
 
 impl Survey {
-    /// Starts without columns. `format` and `settings` are those of [`Reader::new`](crate::Reader::new).
+    /// Starts without columns. `format` and `settings` are those of
+    /// [`Reader::new`](crate::Reader::new).
     pub fn new(format: Option<Format>, settings: Settings) -> Self {
         Self {
             format,
@@ -128,7 +129,8 @@ impl Survey {
         }
     }
 
-    /// Reads a file. `on_bytes` receives the number of bytes read so far and the file's size if known.
+    /// Reads a file. `on_bytes` receives the number of bytes read so far and the file's size if
+    /// known.
     ///
     /// # Errors
     /// It cannot be read, or its dialect cannot be told, or it has too many columns for a table.
@@ -271,7 +273,8 @@ impl Survey {
     }
 }
 
-/// A schema under which these columns of a file are read. `named` is whether the file has their names.
+/// A schema under which these columns of a file are read. `named` is whether the file has their
+/// names.
 fn schema_of(
     path: &str,
     columns: &[(String, ColumnType)],

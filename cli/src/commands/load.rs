@@ -69,8 +69,8 @@ Examples:
   zcat weather.csv.gz | opaque load schema.sql -")]
 pub(crate) struct Arguments {
     /// File with CREATE TABLE, and then the files with the rows: .csv, .tsv, .psv, .json, .jsonl,
-    /// .ndjson or .parquet, plain, .gz or .zst; `-` is standard input; https://, http://, s3://, gs://
-    /// and az:// are read from there. With --key or --index, there is no schema file
+    /// .ndjson or .parquet, plain, .gz or .zst; `-` is standard input; https://, http://, s3://,
+    /// gs:// and az:// are read from there. With --key or --index, there is no schema file
     #[arg(required = true, value_name = "SCHEMA.sql] [DATA")]
     files: Vec<String>,
     #[command(flatten)]

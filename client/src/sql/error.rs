@@ -106,7 +106,8 @@ pub enum SqlError {
         /// What to write instead.
         instead: &'static str,
     },
-    /// A constant expression cannot be computed, such as the absolute value of the smallest integer.
+    /// A constant expression cannot be computed, such as the absolute value of the smallest
+    /// integer.
     #[error("{expression} has no value: write a literal instead")]
     NoValue {
         /// The expression as written.
@@ -197,7 +198,8 @@ pub enum Refusal {
         /// The name as written.
         text: String,
     },
-    /// The SELECT that reads a table has no WHERE, in a statement with several tables or subqueries.
+    /// The SELECT that reads a table has no WHERE, in a statement with several tables or
+    /// subqueries.
     #[error(
         "a statement with several tables or subqueries needs `=` or IN on a searchable column of \
          each table: add `WHERE {} = ...` to the SELECT that reads {table}, {PUBLIC}",

@@ -82,8 +82,8 @@ impl PlanInput<'_> {
 }
 
 impl SearchableColumn<'_> {
-    /// Number of pages that hold all rows of any value of the column but NULL. It is one for a KEY, whose
-    /// values are unique. Further pages would be empty, and this bound is public.
+    /// Number of pages that hold all rows of any value of the column but NULL. It is one for a KEY,
+    /// whose values are unique. Further pages would be empty, and this bound is public.
     pub(super) fn most_pages(&self) -> u64 {
         match self.role {
             Role::Key => 1,

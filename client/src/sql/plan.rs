@@ -1,6 +1,7 @@
-//! Decides what to fetch for each table of a statement. The decision depends only on the statement's
-//! text, the searchable columns and the row counts. The number and size of the requests therefore reveal
-//! nothing about the data or the literals, whatever else a server states about the table.
+//! Decides what to fetch for each table of a statement. The decision depends only on the
+//! statement's text, the searchable columns and the row counts. The number and size of the requests
+//! therefore reveal nothing about the data or the literals, whatever else a server states about the
+//! table.
 //!
 //! | statement | source |
 //! |---|---|
@@ -12,8 +13,8 @@
 //! | anything else | refused, or a whole public scan if the caller allows one |
 //!
 //! A statement that reads several tables, or one several times, needs a private plan for each of
-//! them, so each of them needs `=` or `IN` in the WHERE of its own SELECT. A condition in ON does not
-//! count: an outer join shows rows that do not satisfy it.
+//! them, so each of them needs `=` or `IN` in the WHERE of its own SELECT. A condition in ON does
+//! not count: an outer join shows rows that do not satisfy it.
 //!
 //! A literal that no value of the column can equal (NULL, or 2.5 for an INT) is still looked up, as
 //! a decoy whose result is ignored. A missing lookup would reveal that such a literal was there.
@@ -53,8 +54,8 @@ pub enum Source {
     Lookups {
         /// Position of the searched column.
         column: usize,
-        /// One value per literal, of the column's type, repeated where a literal is repeated; NULL for
-        /// IS NULL.
+        /// One value per literal, of the column's type, repeated where a literal is repeated; NULL
+        /// for IS NULL.
         values: Vec<Value>,
         /// Pages to fetch of each value, from page 0; at least one.
         pages: u32,

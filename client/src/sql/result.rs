@@ -59,8 +59,8 @@ pub struct ResultSet {
 pub struct OutputColumn {
     /// The alias, the declared name, or the text of the expression.
     pub name: String,
-    /// Type of the table's column that it shows. `None` for a computed column, whose values may have
-    /// different types.
+    /// Type of the table's column that it shows. `None` for a computed column, whose values may
+    /// have different types.
     pub column_type: Option<ColumnType>,
 }
 

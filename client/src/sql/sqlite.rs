@@ -1,8 +1,8 @@
 //! SQLite in memory, which computes answers from rows that the client holds.
 //!
-//! A connection holds only tables that [`Sqlite::fill`] makes. Before a statement runs, an authorizer
-//! limits it to reading: no statement attaches a file, changes a setting or writes. Text in double
-//! quotes is never a literal.
+//! A connection holds only tables that [`Sqlite::fill`] makes. Before a statement runs, an
+//! authorizer limits it to reading: no statement attaches a file, changes a setting or writes. Text
+//! in double quotes is never a literal.
 //!
 //! | column | stored as | comparison |
 //! |---|---|---|
@@ -12,11 +12,11 @@
 //! | TIMESTAMP | RFC 3339 text in UTC with six digits of a fraction | by instant ([`INSTANT`]) |
 //!
 //! What is computed from a TIMESTAMP column, such as `MIN(at)`, is text without that collation.
-//! Computed times have the right order among each other all the same, because all such texts have the
-//! same length. In a comparison with a literal that is an RFC 3339 time they get the collation
+//! Computed times have the right order among each other all the same, because all such texts have
+//! the same length. In a comparison with a literal that is an RFC 3339 time they get the collation
 //! (`plan::times`). Not covered, and compared as text: an RFC 3339 literal that becomes a value
-//! itself, as in `coalesce(at, '2026-11-30T10:00:00Z')`, `nullif(at, '...')` or `CASE at WHEN`, and a
-//! column that a common table expression renames in its own list of columns.
+//! itself, as in `coalesce(at, '2026-11-30T10:00:00Z')`, `nullif(at, '...')` or `CASE at WHEN`, and
+//! a column that a common table expression renames in its own list of columns.
 
 mod stored;
 
@@ -106,8 +106,9 @@ impl Sqlite {
         self.connection.query_row(&sql, params_from_iter(texts), read).ok().flatten()
     }
 
-    /// Checks a statement as far as its text alone shows what is wrong. For this, the first `tables`
-    /// references have a column for each of `idents`. No server has stated any of these columns.
+    /// Checks a statement as far as its text alone shows what is wrong. For this, the first
+    /// `tables` references have a column for each of `idents`. No server has stated any of these
+    /// columns.
     pub(super) fn check(
         &mut self,
         sql: &str,
@@ -177,9 +178,9 @@ impl Sqlite {
         done.map_err(|error| refused(&error))
     }
 
-    /// Runs a statement. `values` are those of its places, in order. A column of a compound statement
-    /// has a type only if it has it in each of the `arms`, the SELECTs that UNION and the like
-    /// combine.
+    /// Runs a statement. `values` are those of its places, in order. A column of a compound
+    /// statement has a type only if it has it in each of the `arms`, the SELECTs that UNION and the
+    /// like combine.
     pub(super) fn answer(
         &mut self,
         sql: &str,

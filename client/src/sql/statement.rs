@@ -69,8 +69,8 @@ pub(super) enum Shape {
     Nested,
 }
 
-/// What a WHERE clause says about one reference's rows, in negation normal form: NOT has been pushed
-/// into the leaves, which three-valued logic permits.
+/// What a WHERE clause says about one reference's rows, in negation normal form: NOT has been
+/// pushed into the leaves, which three-valued logic permits.
 #[derive(Debug, Clone, PartialEq)]
 pub(super) enum Filter {
     /// The column has one of the values at these places, or (`negated`) another value. It has none

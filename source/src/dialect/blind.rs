@@ -69,8 +69,8 @@ impl Reading {
 /// Detects how the sample is written.
 ///
 /// # Errors
-/// [`SourceError::Dialect`] if two dialects fit, [`SourceError::Marks`] if the characters that are set
-/// exclude each other, and [`SourceError::Empty`] without any record.
+/// [`SourceError::Dialect`] if two dialects fit, [`SourceError::Marks`] if the characters that are
+/// set exclude each other, and [`SourceError::Empty`] without any record.
 pub(crate) fn detect(
     path: &str,
     sample: &Sample,

@@ -136,8 +136,8 @@ impl Candidate {
     }
 }
 
-/// The number of lines up to the last comment before the first record, and whether some comment could
-/// be a record: it follows one, has as many fields, or `names` a column.
+/// The number of lines up to the last comment before the first record, and whether some comment
+/// could be a record: it follows one, has as many fields, or `names` a column.
 pub(super) fn comments(
     syntax: Syntax,
     sample: &Sample,

@@ -1,8 +1,8 @@
 //! Detects how delimited text is written if no schema is known.
 //!
-//! A dialect fits if it divides all lines of the sample into the same number of fields, at least two.
-//! If two dialects fit and read different fields, the file is refused with both. If none fits, the one
-//! with which most lines agree is chosen, and reading with it gives an error with its line.
+//! A dialect fits if it divides all lines of the sample into the same number of fields, at least
+//! two. If two dialects fit and read different fields, the file is refused with both. If none fits,
+//! the one with which most lines agree is chosen, and reading with it gives an error with its line.
 //!
 //! The first line is a header unless one of its fields is a number other than a year, or a time.
 

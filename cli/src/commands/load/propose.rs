@@ -38,8 +38,8 @@ pub(in crate::commands) struct Proposal {
     pub(in crate::commands) surveyed: Surveyed,
 }
 
-/// Reads all files, and proposes a schema. Without columns in `choice`, it also proposes those to look
-/// up.
+/// Reads all files, and proposes a schema. Without columns in `choice`, it also proposes those to
+/// look up.
 pub(in crate::commands) fn read(
     paths: &[String],
     choice: &Choice,
@@ -149,8 +149,8 @@ fn proposed(surveyed: &Surveyed) -> Vec<Role> {
         .find(|(_, column)| unique(column) && named(column))
         .or_else(|| columns().find(|(_, column)| unique(column)));
     let key = key.map(|(at, _)| at);
-    // A few rows for each value are what a lookup is made for. A column with few values, or with NULL in
-    // most rows, is seldom looked up.
+    // A few rows for each value are what a lookup is made for. A column with few values, or with
+    // NULL in most rows, is seldom looked up.
     let rows_each = |column: &SurveyedColumn| {
         let distinct = column.distinct.filter(|distinct| *distinct > 1)?;
         let mean = (surveyed.rows - column.nulls) / distinct;

@@ -161,8 +161,8 @@ enum Search<'a> {
 }
 
 impl<'a> Search<'a> {
-    /// `is_alone` is whether the table is the only one of its FROM. Otherwise, IS NULL is no search:
-    /// an outer join adds rows of NULL where it finds no others, so it needs the others.
+    /// `is_alone` is whether the table is the only one of its FROM. Otherwise, IS NULL is no
+    /// search: an outer join adds rows of NULL where it finds no others, so it needs the others.
     fn of(filter: &Filter, is_alone: bool, table: &'a PlanInput<'a>) -> Result<Self, Refusal> {
         let mut names = Vec::new();
         mentioned(filter, &mut names);

@@ -3,8 +3,9 @@
 //! A TIMESTAMP column has a collation that compares instants, and what is computed from it, such as
 //! `MAX(at)`, is text without a collation. A literal may write the same instant in another way:
 //! without six digits of a fraction, or in another time zone. A comparison of both therefore gets
-//! the collation. It applies only if the literal is an RFC 3339 time. An expression counts as computed
-//! from a time if it has the name of a TIMESTAMP column, or of an alias of such an expression.
+//! the collation. It applies only if the literal is an RFC 3339 time. An expression counts as
+//! computed from a time if it has the name of a TIMESTAMP column, or of an alias of such an
+//! expression.
 
 use std::collections::{BTreeMap, BTreeSet};
 use std::ops::ControlFlow;
