@@ -32,14 +32,16 @@ async fn agrees_with_sqlite() {
     cluster.load_example("cities", "cities.csv.zst");
     let cities = read_example("cities", "cities.csv.zst");
     assert!(cities.rows.len() >= 100_000);
-    seen.compare(&cluster, &cities, 90, 3).await;
+    seen.compare(&cluster, &cities, 120, 3).await;
 
     println!("{seen:?}");
     assert!(seen.compared >= 500, "{seen:?}");
     // Every kind of answer occurred.
-    for ways in [seen.lookups, seen.scans, seen.counts, seen.more_pages] {
+    for ways in [seen.lookups, seen.scans, seen.counts] {
         assert!(ways >= 10, "{seen:?}");
     }
+    // How many rows a page has depends on the nodes' salt.
+    assert!(seen.more_pages >= 4, "{seen:?}");
 }
 
 #[derive(Debug, Default)]
