@@ -120,8 +120,15 @@ pub(crate) async fn run(connection: &Connection, arguments: Arguments) -> Result
     let is_lenient = settings.quotes == Quotes::Lenient;
     let bar = Bar::new();
     let rows = tokio::task::block_in_place(|| {
-        let (declaration, settings, data) = declared(&files, &choice, format, settings, &bar)?;
-        read(declaration, data, format, settings, &bar)
+        let Declared { declaration, rows: expected, settings, data } =
+            declared(&files, &choice, format, settings, &bar)?;
+        let rows = read(declaration, data, format, settings, &bar)?;
+        match expected {
+            Some(found) if found != rows.len() => {
+                Err(Failure::from(SchemaFault::Changed { found, rows: rows.len() }))
+            }
+            _ => Ok(rows),
+        }
     });
     let rows = rows.inspect_err(|_| bar.clear())?.for_link(link);
     let (total, bent) = (rows.len(), rows.bent());
@@ -165,17 +172,29 @@ pub(crate) async fn run(connection: &Connection, arguments: Arguments) -> Result
     Ok(())
 }
 
-/// The table, how its files are read, and the files with rows.
+/// What is loaded.
+struct Declared<'a> {
+    declaration: Declaration,
+    /// Number of rows, if the files showed the columns.
+    rows: Option<u64>,
+    settings: Settings,
+    /// The files with rows.
+    data: &'a [String],
+}
+
+/// The table, and how its files are read.
 fn declared<'a>(
     files: &'a [String],
     choice: &Choice,
     format: Option<Format>,
     settings: Settings,
     bar: &Bar,
-) -> Result<(Declaration, Settings, &'a [String]), Failure> {
+) -> Result<Declared<'a>, Failure> {
     if !choice.is_empty() {
         let proposal = propose(files, choice, format, settings, bar)?;
-        return Ok((proposal.declaration, proposal.settings, files));
+        let rows = proposal.surveyed.rows;
+        let (declaration, settings) = (proposal.declaration, proposal.settings);
+        return Ok(Declared { declaration, rows: Some(rows), settings, data: files });
     }
     let [schema, data @ ..] = files else { return Err(SchemaFault::NoSchema.into()) };
     if data.is_empty() {
@@ -183,7 +202,7 @@ fn declared<'a>(
     }
     let declaration = Rows::declaration(Path::new(schema))?;
     let settings = Settings { columns: declaration.columns.clone(), ..settings };
-    Ok((declaration, settings, data))
+    Ok(Declared { declaration, rows: None, settings, data })
 }
 
 /// Reads all files, and prints how they are written.

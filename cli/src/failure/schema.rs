@@ -11,6 +11,14 @@ pub(crate) enum SchemaFault {
         "no schema: name a file with CREATE TABLE before the data, or the columns to look up by --key and --index"
     )]
     NoSchema,
+    /// The second reading of the files gave other rows than the first.
+    #[error("the files had {found} rows when their columns were looked for, and then {rows}")]
+    Changed {
+        /// Rows of the first reading.
+        found: u64,
+        /// Rows of the second reading.
+        rows: u64,
+    },
     /// Standard input can be read only once.
     #[error("standard input is read once, so it cannot show the columns and then give the rows")]
     Unrepeatable,
@@ -43,6 +51,9 @@ impl SchemaFault {
             Self::Unrepeatable => Some("give a schema, or write the input to a file first"),
             Self::NotKey { .. } => Some("values of --index may repeat and be NULL"),
             Self::Invalid(_) => Some("write a schema with other names, and use FROM"),
+            Self::Changed { .. } => Some(
+                "nothing was loaded: a pipe can be read only once, and a file must not change meanwhile",
+            ),
             Self::NoColumn { .. } => None,
         }
     }

@@ -123,7 +123,17 @@ fn is_real(text: &str) -> bool {
     // A longer whole number would lose digits.
     (!is_whole || is_int(text))
         && is_number_start(digits)
-        && text.parse::<f64>().is_ok_and(f64::is_finite)
+        && text.parse::<f64>().is_ok_and(|number| {
+            number.is_finite() && digits_of(text) == digits_of(&format!("{number:e}"))
+        })
+}
+
+/// The digits of a number without its exponent, its point, and zeros around them. A REAL holds a
+/// number if it has the same digits.
+fn digits_of(number: &str) -> String {
+    let mantissa = number.split(['e', 'E']).next().unwrap_or_default();
+    let digits: String = mantissa.chars().filter(char::is_ascii_digit).collect();
+    digits.trim_matches('0').to_owned()
 }
 
 /// Whether the first digit is not a zero that a number would lose.

@@ -45,6 +45,19 @@ fn a_column_gets_the_narrowest_type_of_all_its_values() {
         ("none", Text),
     ];
     assert_eq!(types(text), named(&expected));
+    // Empty text is no NULL, and a REAL that would lose digits is no REAL.
+    assert_eq!(types("id,note\n1,\"\"\n2,\"\"\n"), named(&[("id", Int), ("note", Text)]));
+    for (text, column_type) in [
+        ("1.5", Real),
+        ("1.50", Real),
+        ("-0.05e3", Real),
+        ("60.193901062012", Real),
+        ("0.1000000000000000055", Text),
+        ("1e-400", Text),
+        ("9007199254740993.0", Text),
+    ] {
+        assert_eq!(types(&format!("a,b\n{text},\n"))[0].1, column_type, "{text}");
+    }
     // The last of many values decides.
     let mut long = "a,b\n".to_owned() + &"1,x\n".repeat(100_000);
     assert_eq!(types(&long), named(&[("a", Int), ("b", Text)]));
