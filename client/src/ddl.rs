@@ -79,9 +79,9 @@ pub enum DdlError {
         /// What to write instead.
         instead: &'static str,
     },
-    /// Two columns have the same FROM.
+    /// Two columns have the same name in the files.
     #[error(
-        "line {line}: two columns are FROM {header:?}: a file's column becomes one of the table"
+        "line {line}: two columns are FROM {header:?}: a file's column becomes one of the table, and one without FROM has its own name"
     )]
     SameSource {
         /// Line of the second column.
@@ -155,7 +155,8 @@ pub fn parse(text: &str) -> Result<Declaration, DdlError> {
     }
     let sources = declared.iter_mut().map(|column| std::mem::take(&mut column.source));
     let sources: Vec<ColumnSource> = sources.collect();
-    if let Some(at) = ColumnSource::first_repeated(&sources) {
+    let names = declared.iter().map(|column| column.name.as_str());
+    if let Some(at) = ColumnSource::first_ambiguous(names, &sources) {
         let (line, source) = (lines.get(at).copied().unwrap_or(table_line), sources.get(at));
         let header = source.and_then(|source| source.from.clone()).unwrap_or_default();
         return Err(DdlError::SameSource { line, header });

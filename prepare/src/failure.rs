@@ -32,7 +32,9 @@ pub(crate) enum Failure {
     #[error("the schema does not describe a table: {0}")]
     Schema(#[from] SchemaError),
     /// Two columns have the same name in the source.
-    #[error("the schema does not describe a table: two columns have the same `from`")]
+    #[error(
+        "the schema does not describe a table: two columns have the same `from`, or one has the name of another as `from`"
+    )]
     SameSource,
     /// The rows do not make an epoch.
     #[error(transparent)]

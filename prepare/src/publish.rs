@@ -261,7 +261,8 @@ fn schema(table: &str, schema: &crd::Schema) -> Result<(Schema, Vec<ColumnSource
     };
     let from = |column: &crd::Column| ColumnSource { from: column.from.clone(), limit: None };
     let sources: Vec<_> = schema.columns.iter().map(from).collect();
-    if ColumnSource::first_repeated(&sources).is_some() {
+    let names = schema.columns.iter().map(|column| column.name.as_str());
+    if ColumnSource::first_ambiguous(names, &sources).is_some() {
         return Err(Failure::SameSource);
     }
     let columns = schema.columns.iter().map(column).collect();

@@ -41,10 +41,10 @@ pub(crate) fn matched(
     let (mut unknown, mut unknown_fields) = (Names::default(), Names::default());
     let (mut repeated, mut found) = (Names::default(), Names::default());
     for (number, field) in header.iter().enumerate() {
-        let name = String::from_utf8_lossy(field);
-        let name = name.trim();
+        let written = String::from_utf8_lossy(field);
+        let name = written.trim();
         found.add(name);
-        let column = columns.find(name);
+        let column = columns.find(&written).or_else(|| columns.find(name));
         let column = column.and_then(|at| fields.get_mut(at).zip(labels.get(at)));
         match column {
             Some((field @ None, _)) => *field = Some(number),
@@ -74,7 +74,10 @@ pub(crate) fn matched(
 /// Number of columns that a record names.
 pub(crate) fn named(columns: &names::Names, record: &[&[u8]]) -> usize {
     let names = record.iter().filter_map(|name| std::str::from_utf8(name).ok());
-    names.filter_map(|name| columns.find(name)).collect::<HashSet<_>>().len()
+    names
+        .filter_map(|name| columns.find(name).or_else(|| columns.find(name.trim())))
+        .collect::<HashSet<_>>()
+        .len()
 }
 
 impl HeaderMismatch {

@@ -23,7 +23,7 @@ impl Names {
         for (at, column) in schema.columns().iter().enumerate() {
             match sources.get(at).and_then(|source| source.from.as_deref()) {
                 Some(from) => {
-                    exact.insert(from.trim().to_owned(), at);
+                    exact.insert(from.to_owned(), at);
                     labels.push(from.to_owned());
                 }
                 None => {
@@ -37,7 +37,6 @@ impl Names {
 
     /// The position of the column that a file calls `name`.
     pub(crate) fn find(&self, name: &str) -> Option<usize> {
-        let name = name.trim();
         let exact = self.exact.get(name);
         exact.or_else(|| self.folded.get(&name.to_ascii_lowercase())).copied()
     }

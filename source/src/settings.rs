@@ -108,11 +108,21 @@ pub struct ColumnSource {
 }
 
 impl ColumnSource {
-    /// The position of the first column that has the same name in the file as one before it.
-    pub fn first_repeated(columns: &[Self]) -> Option<usize> {
+    /// The position of the first column whose name in the file could also be another column's: it is
+    /// that of an earlier one, or, in any case, the own name of a column without `from`. `names` are
+    /// the columns' own names.
+    pub fn first_ambiguous<'a>(
+        names: impl Iterator<Item = &'a str>,
+        columns: &[Self],
+    ) -> Option<usize> {
+        let own = names.zip(columns).filter(|(_, column)| column.from.is_none());
+        let own: HashSet<String> = own.map(|(name, _)| name.to_ascii_lowercase()).collect();
         let mut seen = HashSet::new();
-        let names = columns.iter().map(|column| column.from.as_deref().map(str::trim));
-        names.enumerate().find_map(|(at, from)| (!seen.insert(from?)).then_some(at))
+        let names = columns.iter().map(|column| column.from.as_deref());
+        names.enumerate().find_map(|(at, from)| {
+            let from = from?;
+            (!seen.insert(from) || own.contains(&from.to_ascii_lowercase())).then_some(at)
+        })
     }
 }
 

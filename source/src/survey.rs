@@ -91,14 +91,14 @@ struct ColumnSurvey {
     seen: Option<HashSet<u64>>,
     is_unique: bool,
     longest: usize,
-    /// Whether every value is empty text. Types other than TEXT would take it for NULL.
-    is_blank: bool,
+    /// Values that are text, and that types other than TEXT take for NULL.
+    blanks: u64,
 }
 
 impl ColumnSurvey {
     fn new(name: String, kind: Kind) -> Self {
         let seen = Some(HashSet::new());
-        Self { name, kind, values: 0, seen, is_unique: true, longest: 0, is_blank: true }
+        Self { name, kind, values: 0, seen, is_unique: true, longest: 0, blanks: 0 }
     }
 
     /// Counts a value that is not NULL, by its text.
@@ -172,7 +172,6 @@ impl Survey {
                         if let Some(column) = self.columns.get_mut(place).filter(|_| text != "null")
                         {
                             column.kind.narrow_json(text);
-                            column.is_blank = false;
                             column.count(&self.hasher, text.as_bytes());
                         }
                     }
@@ -230,8 +229,12 @@ impl Survey {
 
     fn text(&mut self, place: usize, value: &Value) {
         if let (Some(column), Value::Text(text)) = (self.columns.get_mut(place), value) {
-            column.kind.narrow_text(text);
-            column.is_blank &= text.trim_matches([' ', '\t']).is_empty();
+            let trimmed = text.trim_matches([' ', '\t']);
+            if trimmed == self.settings.null.text() {
+                column.blanks += 1;
+            } else {
+                column.kind.narrow_text(trimmed);
+            }
             column.count(&self.hasher, text.as_bytes());
         }
     }
@@ -265,10 +268,11 @@ impl Survey {
     pub fn finish(self) -> Surveyed {
         let Self { columns, rows, has_header, is_named, skipped, .. } = self;
         let column = |column: ColumnSurvey| {
-            let ColumnSurvey { name, kind, values, seen, is_unique, longest, is_blank } = column;
-            let nulls = rows.saturating_sub(values);
+            let ColumnSurvey { name, kind, values, seen, is_unique, longest, blanks } = column;
             let distinct = seen.map(|seen| seen.len() as u64);
-            let column_type = kind.column_type(values > 0 && !is_blank);
+            let column_type = kind.column_type(values > blanks);
+            let blanks = if column_type == ColumnType::Text { 0 } else { blanks };
+            let nulls = rows.saturating_sub(values) + blanks;
             SurveyedColumn { name, column_type, nulls, distinct, is_unique, longest }
         };
         let columns = columns.into_iter().map(column).collect();

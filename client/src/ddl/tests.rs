@@ -172,6 +172,7 @@ fn a_column_has_a_name_of_its_own_in_the_file() {
     for (text, expected) in [
         ("CREATE TABLE t (a INT KEY FROM 'x' FROM 'y')", "write FROM once"),
         ("CREATE TABLE t (a INT KEY FROM x,\n b INT FROM x)", "line 2: two columns are FROM \"x\""),
+        ("CREATE TABLE t (a INT KEY FROM B,\n b INT)", "line 1: two columns are FROM \"B\""),
         ("CREATE TABLE t (a INT KEY FROM)", "expected the name in the file, in quotes"),
         ("CREATE TABLE t (a INT KEY DEFAULT 7)", "no value is filled in"),
         ("CREATE TABLE t (a CHAR(x) KEY)", "expected a whole number"),

@@ -55,18 +55,13 @@ impl Kind {
         }
     }
 
-    /// Removes types of which this field of delimited text is not.
+    /// Removes types of which this field of delimited text is not. It has no blanks around it.
     pub(super) fn narrow_text(&mut self, text: &str) {
         let Self::Fits { types, .. } = self else { return };
-        let text = text.trim_matches([' ', '\t']);
-        // Types other than TEXT take an empty field for NULL.
-        if text.is_empty() {
-            return;
-        }
         types.bool &= ["true", "false"].iter().any(|word| word.eq_ignore_ascii_case(text));
         types.int = types.int && is_int(text);
         types.real = types.real && is_real(text);
-        types.timestamp = types.timestamp && Value::parse(ColumnType::Timestamp, text).is_ok();
+        types.timestamp = types.timestamp && is_time(text);
         types.json = types.json
             && text.starts_with(['{', '['])
             && Value::parse(ColumnType::Json, text).is_ok();
@@ -77,10 +72,9 @@ impl Kind {
         let Self::Fits { types, .. } = self else { return };
         match text.as_bytes().first() {
             Some(b'"') => {
-                let is_time = types.timestamp
-                    && serde_json::from_str::<String>(text)
-                        .is_ok_and(|text| Value::parse(ColumnType::Timestamp, &text).is_ok());
-                *types = Types { timestamp: is_time, text: types.text, ..NONE };
+                let timestamp = types.timestamp
+                    && serde_json::from_str::<String>(text).is_ok_and(|text| is_time(&text));
+                *types = Types { timestamp, text: types.text, ..NONE };
             }
             Some(b't' | b'f') => *types = Types { bool: types.bool, ..NONE },
             Some(b'-' | b'0'..=b'9') => {
@@ -126,6 +120,13 @@ fn is_real(text: &str) -> bool {
         && text.parse::<f64>().is_ok_and(|number| {
             number.is_finite() && digits_of(text) == digits_of(&format!("{number:e}"))
         })
+}
+
+/// Whether this is a time of which a TIMESTAMP keeps all digits.
+fn is_time(text: &str) -> bool {
+    let fraction = text.split_once('.').map_or("", |(_, fraction)| fraction);
+    let digits = fraction.split(|c: char| !c.is_ascii_digit()).next().unwrap_or_default();
+    digits.trim_end_matches('0').len() <= 6 && Value::parse(ColumnType::Timestamp, text).is_ok()
 }
 
 /// The digits of a number without its exponent, its point, and zeros around them. A REAL holds a

@@ -4,7 +4,8 @@
 //! two. If two dialects fit and read different fields, the file is refused with both. If none fits,
 //! the one with which most lines agree is chosen, and reading with it gives an error with its line.
 //!
-//! The first line is a header unless one of its fields is a number other than a year, or a time.
+//! The first line is a header unless one of its fields is a number other than a year, a date or a
+//! time.
 
 use std::collections::HashMap;
 
@@ -76,5 +77,8 @@ fn is_data(text: &str) -> bool {
     // Years are frequent names of columns.
     let is_year = text.len() == 4 && text.bytes().all(|byte| byte.is_ascii_digit());
     let is_number = || text.replace(',', ".").parse::<f64>().is_ok();
-    begins && !is_year && (is_number() || Value::parse(ColumnType::Timestamp, text).is_ok())
+    let is_date = || matches!(text.as_bytes(), [_, _, _, _, b'-', _, _, b'-', _, _]);
+    begins
+        && !is_year
+        && (is_date() || is_number() || Value::parse(ColumnType::Timestamp, text).is_ok())
 }

@@ -58,6 +58,20 @@ fn a_column_gets_the_narrowest_type_of_all_its_values() {
     ] {
         assert_eq!(types(&format!("a,b\n{text},\n"))[0].1, column_type, "{text}");
     }
+    for (time, column_type) in [
+        ("2026-11-30T09:00:00.123456Z", Timestamp),
+        ("2026-11-30T09:00:00.1234560Z", Timestamp),
+        ("2026-11-30T09:00:00.1234567Z", Text),
+    ] {
+        assert_eq!(types(&format!("a,b\n{time},\n"))[0].1, column_type, "{time}");
+    }
+    let null = crate::Null::Text("NA".to_owned());
+    let settings = Settings { null, ..Settings::default() };
+    let found = surveyed(&["id,n,m\n1,5,\n2, NA,3\n3,NA,4\n"], &settings).unwrap().columns;
+    assert_eq!((found[1].column_type, found[1].nulls), (Int, 2));
+    assert_eq!((found[2].column_type, found[2].nulls), (Text, 0));
+    // Keys that differ by blanks are different columns.
+    assert_eq!(types("{\"a\":1}\n{\"a \":2}"), named(&[("a", Int), ("a ", Int)]));
     // The last of many values decides.
     let mut long = "a,b\n".to_owned() + &"1,x\n".repeat(100_000);
     assert_eq!(types(&long), named(&[("a", Int), ("b", Text)]));
@@ -101,6 +115,7 @@ fn the_layout_of_a_file_is_detected_or_refused() {
     for (text, header, names) in [
         ("a\tb\n1\t2\n", true, vec!["a", "b"]),
         ("Oslo;1\nRome;2\n", false, vec!["column_1", "column_2"]),
+        ("2026-01-01,Oslo\n2026-01-02,Rome\n", false, vec!["column_1", "column_2"]),
         ("Country,2019,2020\nNorway,5,6\n", true, vec!["Country", "2019", "2020"]),
         ("# made by a tool\nid|name\n1|x\n", true, vec!["id", "name"]),
         ("\u{feff}a,\"b,c\"\r\n1,\"x\r\ny\"\r\n", true, vec!["a", "b,c"]),

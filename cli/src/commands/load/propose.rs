@@ -85,8 +85,10 @@ fn declaration(
         let others = (2..).map(|copy| suffixed(&wanted, copy));
         let mut names = std::iter::once(wanted.clone()).chain(others);
         let name = names.find(|name| is_free(name)).unwrap_or_default();
-        let from = (surveyed.is_named && !name.eq_ignore_ascii_case(&found.name))
-            .then(|| found.name.clone());
+        let same = |other: &&SurveyedColumn| other.name.eq_ignore_ascii_case(&found.name);
+        let is_alike = surveyed.columns.iter().filter(same).count() > 1;
+        let is_other = is_alike || !name.eq_ignore_ascii_case(&found.name);
+        let from = (surveyed.is_named && is_other).then(|| found.name.clone());
         sources.push(ColumnSource { from, limit: None });
         columns.push(Column::new(&name, found.column_type, role, role != Role::Key));
     }
